@@ -1,0 +1,45 @@
+// Which network interfaces this host offers, and which of them are wanted.
+// Knows: the system's list, NCCL's selection syntax.  Never: engines, packets.
+#pragma once
+
+#include <netinet/in.h>
+#include <sys/socket.h>
+
+#include <cstdint>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "absl/status/statusor.h"
+
+namespace hawser {
+
+struct Interface {
+  std::string name;              // "eth0"
+  sockaddr_storage address = {};  // IPv4 or IPv6, port 0.
+  uint32_t mtu = 0;              // Bytes of an IP packet.
+  int speed_mbps = 0;            // As sysfs says; 0: unknown.
+  std::string pci_path;          // "/sys/devices/..."; empty: not a PCI device.
+  bool loopback = false;
+};
+
+enum class AddressFamily : uint8_t { kAny, kIpv4, kIpv6 };
+
+// Every interface that is up and has an address of the family (kAny: IPv4 is
+// preferred where there are both; IPv6 link-local never), one entry each, in
+// the system's order.
+//
+// `selection` has the syntax of NCCL_SOCKET_IFNAME: a comma-separated list of
+// name prefixes; "=" before the list asks for exact names; "^" excludes what
+// follows ("^=" exactly). Empty: all but loopback and "docker*"; if that
+// leaves nothing, loopback. NotFound, naming what there is, if nothing is left.
+absl::StatusOr<std::vector<Interface>> FindInterfaces(
+    std::string_view selection, AddressFamily family);
+
+// True if `name` is chosen by a non-empty `selection`.
+bool Selects(std::string_view selection, std::string_view name);
+
+// "192.0.2.1:4791", "[2001:db8::1]:4791"; the port is left out if it is 0.
+std::string ToString(const sockaddr_storage& address);
+
+}  // namespace hawser

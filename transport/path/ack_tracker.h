@@ -1,0 +1,51 @@
+// AckTracker: the receiving half of a path; what came, and what to say of it.
+// Knows: numbers and arrival times.  Never: what was in the packets.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+
+#include "transport/base/ids.h"
+#include "transport/base/time.h"
+#include "transport/wire/header.h"
+
+namespace hawser {
+
+enum class Arrival : uint8_t { kNew, kDuplicate, kTooOld };
+
+class AckTracker {
+ public:
+  // An ack is due after `every` packets, `delay` after the first that waits,
+  // or at once if the sender asked, a gap showed, or a duplicate came (its ack
+  // may have been lost). RFC 9000 section 13.2 has the same three reasons.
+  AckTracker(PathId path, uint32_t every, Duration delay);
+
+  // A. What is.
+  Time deadline() const;             // When TakeAck has something; or Never.
+  uint64_t packets() const { return packets_; }  // New ones, ever.
+  PacketNumber Expand(uint32_t low) const;  // The whole of a number on the wire.
+  // B. What happened. `header.number` is whole. `arrived_at` <= now.
+  Arrival OnPacket(const wire::PacketHeader& header, bool ecn_marked,
+                   Time arrived_at);
+  // C. What next. Nothing until one is due. `force`: whatever waits.
+  std::optional<wire::Ack> TakeAck(Time now, bool force = false);
+
+ private:
+  bool Has(uint64_t number) const;
+
+  PathId path_;
+  uint32_t every_;
+  Duration delay_;
+  bool any_ = false;
+  uint64_t largest_ = 0;
+  Time largest_arrived_at_;
+  uint64_t oldest_wanted_ = 0;  // The sender remembers nothing before it.
+  uint64_t packets_ = 0;
+  uint32_t waiting_ = 0;  // Packets that no ack has spoken of.
+  Time due_ = Time::Never();
+  uint16_t ecn_marked_ = 0;
+  uint64_t seen_[wire::kAckWords] = {};  // Bit n % kAckWindow, for the window
+                                         // that ends at largest_.
+};
+
+}  // namespace hawser

@@ -1,0 +1,65 @@
+// LossDetector: from acks and silence, who arrived and who died.
+// Knows: a SentLog, a reorder threshold.  Never: what to do about it.
+//
+// A path is FIFO by construction, so a gap behind the newest arrival is a loss
+// (RFC 9002 section 6.1.1, packet threshold 3). But trust is checked: a loss
+// that proves spurious raises the threshold (as RFC 8985, RACK, widens its
+// reordering window), and it sinks back when the path keeps its order.
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+#include "transport/base/ids.h"
+#include "transport/base/time.h"
+#include "transport/path/rtt.h"
+#include "transport/path/sent_log.h"
+#include "transport/wire/header.h"
+
+namespace hawser {
+
+enum class Fate : uint8_t { kDelivered, kLost };
+struct Settled {
+  wire::Cargo cargo;
+  PathId path;
+  Fate fate;
+};
+using SettledList = std::vector<Settled>;  // The engine's; reserved once.
+
+// What one ack, or one silence, came to.
+struct AckSummary {
+  bool valid = true;        // False: speaks of numbers never sent. Ignored.
+  bool progress = false;    // Something was newly acked.
+  uint32_t acked_bytes = 0;
+  uint32_t acked_packets = 0;
+  uint32_t lost_bytes = 0;
+  uint32_t lost_packets = 0;
+  uint32_t spurious_packets = 0;  // Acked after they were called lost.
+  Time newest_sent_at;      // Of the newest packet newly acked; if progress.
+  bool newest_is_largest = false;  // It is the one that `held` speaks of.
+};
+
+// Decides the fate of every packet in a log. Resends nothing itself.
+class LossDetector {
+ public:
+  static constexpr uint32_t kMinReorder = 3;  // RFC 9002, kPacketThreshold.
+  static constexpr uint32_t kMaxReorder = 128;
+
+  // A. What is.
+  uint32_t reorder_packets() const { return reorder_packets_; }
+  // B. What happened. `ack.largest` is the whole number. A packet is lost when
+  // reorder_packets() younger ones have been passed, or when one sent later by
+  // more than `reorder_time` has arrived before it.
+  AckSummary OnAck(const wire::Ack& ack, SentLog& log, PathId path,
+                   Duration reorder_time, SettledList& out);
+  // The path fell silent: all that is open is lost.
+  AckSummary OnSilence(SentLog& log, PathId path, SettledList& out);
+
+ private:
+  uint32_t reorder_packets_ = kMinReorder;
+  uint32_t in_order_acks_ = 0;  // Since the threshold last moved.
+  bool any_acked_ = false;
+  PacketNumber largest_acked_;
+};
+
+}  // namespace hawser

@@ -1,0 +1,127 @@
+// One way to one peer: numbers packets, learns their fate, obeys its
+// congestion control.
+// Knows: numbers, times, bytes.  Never: messages, memory, sockets.
+//
+// kOpen --silent for about 3 RTT--> kSuspect --an ack--> kOpen
+//
+// A suspect path carries no cargo. It is probed with growing pauses and is
+// open again when it answers; so a silent path can attract nothing.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <optional>
+
+#include "transport/base/ids.h"
+#include "transport/base/time.h"
+#include "transport/congestion/congestion_control.h"
+#include "transport/path/ack_tracker.h"
+#include "transport/path/loss_detector.h"
+#include "transport/path/pacer.h"
+#include "transport/path/rtt.h"
+#include "transport/path/sent_log.h"
+#include "transport/wire/header.h"
+
+namespace hawser {
+
+struct PathOptions {
+  uint32_t ack_every = 16;
+  Duration ack_delay = Duration::Micros(50);
+  Duration rto_min = Duration::Millis(2);
+  Duration rto_initial = Duration::Millis(30);  // Before the first RTT sample.
+  Duration probe_pause_max = Duration::Millis(200);
+  uint32_t burst_bytes = 64 * 1024;
+};
+
+// Free-running counts of one path, both directions. Read by the engine alone,
+// which publishes them.
+struct PathCounts {
+  uint64_t packets_sent = 0, bytes_sent = 0;  // Attempts, with headers.
+  uint64_t packets_delivered = 0, bytes_delivered = 0;
+  uint64_t packets_lost = 0, packets_spurious = 0;
+  uint64_t packets_resent = 0;  // Those sent here whose cargo was a resend.
+  uint64_t packets_received = 0, packets_duplicate = 0;
+  uint64_t ecn_marked = 0;  // Of those sent, as the peer reports.
+  uint64_t probes_sent = 0, times_suspect = 0;
+};
+
+class Path {
+ public:
+  enum class State : uint8_t { kOpen, kSuspect };
+
+  Path(PathId id, std::unique_ptr<CongestionControl> congestion,
+       const PathOptions& options);
+
+  // A. What is.
+  PathId id() const { return id_; }
+  State state() const { return state_; }
+  // Open, and window and pacer agree. A lone packet may exceed the window.
+  bool CanSend(uint32_t bytes, Time now) const;
+  // When OnDeadline has something to do, or a blocked pacer lets go. The ack
+  // that may be due is not in it: see ack_deadline().
+  Time deadline() const;
+  Time ack_deadline() const { return acks_.deadline(); }
+  bool probe_wanted() const { return probe_wanted_; }
+  // Of the window that is open; what CanSend compares with.
+  uint32_t window_bytes() const { return allowance_.window_bytes; }
+  uint32_t in_flight_bytes() const { return log_.in_flight_bytes(); }
+  // Host waits taken out: what the network adds.
+  const RttEstimator& network_rtt() const { return network_rtt_; }
+  // From send until the ack is read, everything included.
+  const RttEstimator& response_rtt() const { return response_rtt_; }
+  // How long the oldest packet in flight has waited; 0 if none is.
+  Duration silence(Time now) const;
+  Duration rto() const;
+  const PathCounts& counts() const { return counts_; }
+  PacketNumber Expand(uint32_t low) const { return acks_.Expand(low); }
+  PacketNumber ExpandAck(uint32_t low) const;
+
+  // B. What happened. Cargo whose fate is now known is appended to `out`.
+  // `arrived_at` is when the ack reached this host; `arrived_at` <= now.
+  AckSummary OnAck(const wire::Ack& ack, Time arrived_at, SettledList& out,
+                   Time now);
+  AckSummary OnDeadline(SettledList& out, Time now);
+  Arrival OnPacket(const wire::PacketHeader& header, bool ecn_marked,
+                   Time arrived_at);
+  // The peer is gone: whatever is open is lost, without a word to congestion
+  // control.
+  void OnPeerLost(SettledList& out);
+
+  // C. What next. Send numbers the packet, remembers it and says what the
+  // header must carry. A kProbe may be sent in any state; cargo only where
+  // CanSend.
+  struct Numbered {
+    PacketNumber number;
+    uint16_t open_span = 0;
+  };
+  Numbered Send(const wire::Cargo& cargo, uint32_t wire_bytes, Time now);
+  std::optional<wire::Ack> TakeAck(Time now, bool force = false) {
+    return acks_.TakeAck(now, force);
+  }
+
+ private:
+  // When a silent path is asked for a sign, and when it is suspected.
+  Time ProbeAt() const;
+  Time SuspectAt() const;
+
+  PathId id_;
+  PathOptions options_;
+  State state_ = State::kOpen;
+  std::unique_ptr<CongestionControl> congestion_;
+  Allowance allowance_;
+  SentLog log_;
+  LossDetector losses_;
+  AckTracker acks_;
+  RttEstimator network_rtt_, response_rtt_;
+  Pacer pacer_;
+  PathCounts counts_;
+  Time last_progress_;        // The latest ack that brought news.
+  Time quiet_since_;          // Since then, or since the first send after it.
+  bool probe_wanted_ = false;
+  bool tail_probed_ = false;  // Since the latest progress.
+  Time next_probe_ = Time::Never();  // While suspect.
+  Duration probe_pause_;
+  uint16_t ecn_marked_seen_ = 0;  // The peer's free-running count, last heard.
+};
+
+}  // namespace hawser

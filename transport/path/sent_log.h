@@ -1,0 +1,68 @@
+// SentLog: every packet of one path whose fate may still be heard, by number.
+// Knows: numbers, times, sizes, cargo it never opens.  Never: messages.
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+#include "transport/base/check.h"
+#include "transport/base/ids.h"
+#include "transport/base/time.h"
+#include "transport/wire/header.h"
+
+namespace hawser {
+
+struct SentPacket {
+  // kOpen: in flight. kLost: given up, its cargo handed back; kept for a while
+  // to learn from an ack that comes after all.
+  enum class State : uint8_t { kOpen, kDelivered, kLost };
+  wire::Cargo cargo;
+  uint32_t wire_bytes = 0;
+  Time sent_at;
+  State state = State::kOpen;
+};
+
+// A ring that grows by doubling up to wire::kAckWindow entries: an idle path
+// is small. Numbers count up from 0 and are never reused.
+class SentLog {
+ public:
+  SentLog() : slots_(kFirstCapacity) {}
+
+  PacketNumber begin() const { return {begin_}; }  // The oldest remembered.
+  PacketNumber end() const { return {end_}; }      // The next to be given.
+  bool empty() const { return begin_ == end_; }
+  bool full() const { return end_ - begin_ == wire::kAckWindow; }
+  bool contains(PacketNumber n) const {
+    return n.value >= begin_ && n.value < end_;
+  }
+  uint32_t in_flight_bytes() const { return in_flight_bytes_; }
+  uint32_t open_packets() const { return open_packets_; }
+  SentPacket& operator[](PacketNumber n) {
+    HAWSER_CHECK(contains(n));
+    return slots_[n.value & (slots_.size() - 1)];
+  }
+  const SentPacket& operator[](PacketNumber n) const {
+    HAWSER_CHECK(contains(n));
+    return slots_[n.value & (slots_.size() - 1)];
+  }
+  // The oldest packet that is open, or end().
+  PacketNumber oldest_open() const;
+
+  // Not when full().
+  PacketNumber Add(const wire::Cargo& cargo, uint32_t wire_bytes, Time now);
+  // An open packet gets its fate; once only.
+  void Settle(PacketNumber n, SentPacket::State fate);
+  // Forgets settled packets from the front: delivered ones at once, lost ones
+  // when they are older than `keep_from`.
+  void Trim(PacketNumber keep_from);
+
+ private:
+  static constexpr uint32_t kFirstCapacity = 32;
+  std::vector<SentPacket> slots_;  // Its size is a power of two.
+  uint64_t begin_ = 0;
+  uint64_t end_ = 0;
+  uint32_t in_flight_bytes_ = 0;
+  uint32_t open_packets_ = 0;
+};
+
+}  // namespace hawser

@@ -1,0 +1,37 @@
+// Adaptive: the path on which the next packet is expected to arrive first.
+// Knows: each path's queue, pace and manners.  Never: cargo, flows.
+//
+// The estimate for a path is its smoothed network RTT stretched by how full
+// its window is, srtt * (1 + in_flight / window), which is join-the-shortest-
+// queue measured in time (Winston 1977; "power of d choices" with d = all), or
+// the age of its oldest unanswered packet where that is longer: a path that
+// falls silent looks worse at once, before any timeout. Recent losses and
+// marks stretch the estimate further and fade with good feedback. A path
+// without a sample is tried early but not preferred: it is judged by the mean
+// of the others. Equal estimates take turns.
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+#include "transport/base/random.h"
+#include "transport/spray/path_scheduler.h"
+
+namespace hawser {
+
+class Adaptive final : public PathScheduler {
+ public:
+  explicit Adaptive(uint64_t seed);
+  PathId Pick(const PathView& view, Time now) override;
+  void OnFeedback(PathId path, PathFeedback feedback,
+                  uint32_t packets) override;
+
+ private:
+  double& Penalty(PathId path);
+
+  Random random_;
+  uint32_t turn_ = 0;              // Where the scan for the best begins.
+  std::vector<double> penalties_;  // Per path, >= 0; 1.0 doubles the estimate.
+};
+
+}  // namespace hawser

@@ -1,0 +1,157 @@
+// What travels between two engines: one packet, byte by byte.
+// Knows: byte layouts.  Never: who sends, why, when.
+//
+// docs/wire.md draws these layouts. All integers are little-endian. Every
+// packet begins with a prologue of 8 bytes, whose check covers the header under
+// a key that only the two engines share: what is foreign, corrupted, or left
+// over from an earlier life of either side does not pass. The key guards
+// against accidents and strangers who cannot see the traffic; it is not
+// cryptography.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <optional>
+#include <span>
+
+#include "transport/base/ids.h"
+#include "transport/base/memory.h"
+#include "transport/base/time.h"
+
+namespace hawser::wire {
+
+inline constexpr uint8_t kMagic = 0xa7;
+inline constexpr uint8_t kVersion = 1;  // 0..15; the high half of byte 1.
+
+// What must arrive.
+enum class CargoKind : uint8_t {
+  kData = 0,   // Bytes of a message.
+  kGrant = 1,  // A receive is posted: that message may be sent.
+  kClose = 2,  // One half of a flow is gone.
+  kProbe = 3,  // Nothing; asks for an ack. Never resent.
+};
+
+// A path moves it and never opens it; a flow makes it and never asks which path
+// took it. Names things, points at nothing.
+struct Cargo {
+  CargoKind kind = CargoKind::kData;
+  bool resend = false;
+  // kClose: true if it was the sending half that closed. Else false.
+  bool from_sender = false;
+  uint8_t unused = 0;
+  FlowId flow;  // Our own id; Encode is given the far end's.
+  MessageId message;
+  uint32_t offset = 0;  // Where in the message these bytes belong.
+  uint32_t length = 0;
+  friend bool operator==(const Cargo&, const Cargo&) = default;
+};
+static_assert(sizeof(Cargo) == 20);
+
+// The content of a kGrant, described from the current state when it leaves.
+struct Grant {
+  uint32_t capacity_bytes = 0;  // Of the posted receive.
+  RemoteSlice target;           // key == 0: the host places the bytes.
+};
+
+// One attempt at one cargo. Numbers are never reused.
+struct PacketHeader {
+  PeerId peer;  // The receiver's index for the sender: O(1), no lookup.
+  PathId path;
+  PacketNumber number;  // Low 32 bits travel.
+  // The oldest number whose fate the sender still wants to hear is
+  // `number - open_span`. Range 0..kAckWindow - 1.
+  uint16_t open_span = 0;
+  bool ack_now = false;  // Nothing follows soon: do not wait for more.
+  // Asks the receiver to pad nothing and answer; the packet carries padding up
+  // to the size that a data packet would have, to test the path's MTU.
+  bool padded = false;
+  // kData: `payload_check` holds CheckOf(payload).
+  bool payload_checked = false;
+  uint32_t payload_check = 0;
+  Cargo cargo;                 // `flow` is the receiver's id for the flow.
+  uint32_t message_bytes = 0;  // kData: the whole message.
+  Grant grant;                 // kGrant.
+};
+
+// The window of numbers an ack can speak of, and so the most packets of one
+// path whose fate may be open at once.
+inline constexpr uint32_t kAckWindow = 1024;
+inline constexpr uint32_t kAckWords = kAckWindow / 64;
+
+// What has arrived on one path: the newest number, and which of those before.
+struct Ack {
+  PathId path;
+  PacketNumber largest;           // Low 32 bits travel.
+  Duration held;                  // Since `largest` arrived. 0..2^32-1 ns.
+  uint16_t ecn_marked = 0;        // Packets that came with CE; free-running.
+  uint8_t words = 1;              // 1..kAckWords of `arrived` are in use.
+  uint64_t arrived[kAckWords] = {};  // Bit i: number largest - i has arrived.
+};
+
+// All acks due to one peer leave in one packet, on whichever path is best.
+inline constexpr size_t kMaxAcksPerPacket = 16;
+struct AckPacket {
+  PeerId peer;
+  uint8_t count = 0;  // 1..kMaxAcksPerPacket
+  Ack acks[kMaxAcksPerPacket];
+};
+
+// The first look at a packet: enough to find the key it was checked with.
+enum class PacketKind : uint8_t {
+  kData = 0, kGrant = 1, kClose = 2, kProbe = 3,  // As CargoKind.
+  kAck = 4,
+  kGoodbye = 5,  // The sender's endpoint ends. Unnumbered, not acked.
+};
+struct Prologue {
+  PacketKind kind;
+  PeerId peer;
+};
+
+// Sizes in bytes. No header is longer than kMaxHeaderBytes; a kAck packet is
+// all header and no longer than kMaxAckPacketBytes.
+inline constexpr size_t kPrologueBytes = 8;
+inline constexpr size_t kMaxHeaderBytes = 44;
+inline constexpr size_t kDataHeaderBytes = 36;
+inline constexpr size_t kAckBlockBytes = 16;  // And 8 for each word.
+inline constexpr size_t kMaxAckPacketBytes = 1200;
+
+// Derived by both sides from what each told the other in the handshake.
+using PacketKey = uint64_t;
+
+// A 32-bit check over `bytes`, keyed. Detects every corruption of up to 32
+// adjacent bits that a linear code would, and any other with probability
+// 1 - 2^-32, as hashes do; not cryptographic.
+uint32_t CheckOf(std::span<const std::byte> bytes, PacketKey key);
+
+// Writes a header into `out`, which has room for kMaxHeaderBytes; returns its
+// size. `flow` in header.cargo is what the receiver calls the flow.
+size_t EncodePacket(const PacketHeader& header, PacketKey key,
+                    std::span<std::byte> out);
+// Writes as many of packet.acks as fit into `out` (and kMaxAckPacketBytes);
+// returns the size, and how many were written in `*written`.
+size_t EncodeAcks(const AckPacket& packet, PacketKey key,
+                  std::span<std::byte> out, size_t* written);
+// Writes a kGoodbye; returns its size.
+size_t EncodeGoodbye(PeerId peer, PacketKey key, std::span<std::byte> out);
+
+// Any bytes may be given to the functions below; nullopt means "not ours, not
+// whole, or not intact", and is a counted drop.
+std::optional<Prologue> DecodePrologue(std::span<const std::byte> in);
+struct DecodedPacket {
+  PacketHeader header;  // `number` holds the low 32 bits only.
+  std::span<const std::byte> payload;  // What follows the header; kData only.
+};
+// Checks the header (and, if it carries a check, the payload) under `key`.
+// cargo.length is payload.size(). A kData packet whose bytes lie outside of
+// its message is malformed.
+std::optional<DecodedPacket> DecodePacket(std::span<const std::byte> in,
+                                          PacketKey key);
+// False: malformed. `out->acks[i].largest` holds the low 32 bits only.
+bool DecodeAcks(std::span<const std::byte> in, PacketKey key, AckPacket* out);
+bool DecodeGoodbye(std::span<const std::byte> in, PacketKey key);
+
+// The number nearest to `expected` whose low 32 bits are `low`. (RFC 9000,
+// appendix A.3, with 32 bits always.)
+PacketNumber ExpandNumber(uint32_t low, PacketNumber expected);
+
+}  // namespace hawser::wire
