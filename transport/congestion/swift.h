@@ -4,8 +4,9 @@
 // Source: Kumar et al., "Swift: Delay is Simple and Effective for Congestion
 // Control in the Datacenter" (SIGCOMM'20), algorithm 1 and section 3. Ours:
 // the window doubles each round trip until the first sign of congestion (Swift
-// starts from a known base target), and additive increase pauses while the
-// sender leaves half of its window unused.
+// starts from a known base target), additive increase pauses while the sender
+// leaves half of its window unused, and the base delay is learned: swift.cc
+// says how.
 #pragma once
 
 #include <cstdint>
@@ -17,7 +18,7 @@ namespace hawser {
 class Swift final : public CongestionControl {
  public:
   struct Parameters {
-    uint32_t packet_bytes = 1408;        // One packet, as it fills a window.
+    uint32_t packet_bytes = 1408;  // One packet, as it fills a window.
     uint32_t initial_window_bytes = 64 * 1024;
     uint32_t max_window_bytes = 4 * 1024 * 1024;
     Duration target_delay = Duration::Millis(1);  // Over the least RTT seen.
@@ -27,11 +28,11 @@ class Swift final : public CongestionControl {
     Duration scaling_delay = Duration::Millis(1);
     double scaling_min_packets = 0.1;
     double scaling_max_packets = 100;
-    double additive_packets = 1.0;   // ai: per round trip.
-    double beta = 0.8;               // Multiplicative decrease constant.
-    double max_decrease = 0.5;       // max_mdf: the most one decrease takes.
+    double additive_packets = 1.0;  // ai: per round trip.
+    double beta = 0.8;              // Multiplicative decrease constant.
+    double max_decrease = 0.5;      // max_mdf: the most one decrease takes.
     double min_window_packets = 0.01;
-    int timeouts_before_reset = 5;   // RETX_RESET_THRESHOLD.
+    int timeouts_before_reset = 5;  // RETX_RESET_THRESHOLD.
   };
   explicit Swift(const Parameters& parameters);
 
@@ -41,6 +42,9 @@ class Swift final : public CongestionControl {
 
  private:
   Duration Target() const;
+  void LearnMinRtt(Duration rtt, Time now);
+  void Drain(Time now);
+  void Grow(const AckEvent& ack);
   void Decrease(double factor, Time now);
   bool MayDecrease(Time now) const;
   Allowance Say() const;
@@ -49,6 +53,18 @@ class Swift final : public CongestionControl {
   double window_packets_;
   bool ramping_ = true;  // No congestion seen yet.
   Duration min_rtt_ = Duration::Max();
+  // The least of the samples taken since the window last exceeded a packet,
+  // and when that was: how the minimum can rise again.
+  Duration lone_min_rtt_ = Duration::Max();
+  Time lone_since_;
+  int lone_samples_ = 0;
+  // Draining: the window is held at a packet to see the base again, then ramps
+  // back to what it was.
+  bool draining_ = false;
+  Time near_min_at_;  // A sample came near the minimum: no need to drain.
+  uint64_t drain_turn_ = 0;
+  Time drain_until_;
+  double ramp_to_packets_ = 0;
   Duration rtt_;  // The latest; the shortest time between two decreases.
   Time last_decrease_;
   bool decreased_ = false;

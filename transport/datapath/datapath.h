@@ -53,8 +53,9 @@ class Datapath {
   virtual uint32_t burst_packets(PeerId peer) const = 0;
   virtual size_t tx_room() const = 0;  // Packets that Send can take now.
   virtual DatapathCounts counts() const = 0;
-  // A descriptor that is readable when Receive has something and, while
-  // tx_room() is 0, writable when it may have grown. -1: must be polled.
+  // A descriptor that is readable when Receive has something or, while
+  // tx_room() is 0, when calling Receive may make it grow. Readable once too
+  // often does no harm. -1: must be polled.
   virtual int poll_fd() const = 0;
 
   // B. What happened: a peer can be reached there / is gone.

@@ -19,15 +19,16 @@ struct Interface {
   sockaddr_storage address = {};  // IPv4 or IPv6, port 0.
   uint32_t mtu = 0;              // Bytes of an IP packet.
   int speed_mbps = 0;            // As sysfs says; 0: unknown.
-  std::string pci_path;          // "/sys/devices/..."; empty: not a PCI device.
+  std::string pci_path;          // "/sys/devices/...", ending with the PCI
+                                 // function; empty: not a PCI device.
   bool loopback = false;
 };
 
 enum class AddressFamily : uint8_t { kAny, kIpv4, kIpv6 };
 
-// Every interface that is up and has an address of the family (kAny: IPv4 is
-// preferred where there are both; IPv6 link-local never), one entry each, in
-// the system's order.
+// Every interface that is up, has a carrier, and has an address of the family
+// (kAny: IPv4 is preferred where there are both; IPv6 link-local never), one
+// entry each, in the system's order.
 //
 // `selection` has the syntax of NCCL_SOCKET_IFNAME: a comma-separated list of
 // name prefixes; "=" before the list asks for exact names; "^" excludes what

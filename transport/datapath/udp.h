@@ -10,6 +10,11 @@
 // Packets in a row to one (peer, entropy) leave in one call as a train
 // (UDP_SEGMENT), and trains are received whole (UDP_GRO). Where the system
 // lacks either, single packets are sent and received instead.
+//
+// What a full socket does not take is copied and waits here, and tx_room() is
+// 0 until it has left: Receive tries again, each time, and poll_fd() becomes
+// readable when that will help. Packets to a peer that is not open are lost,
+// and counted in sends_dropped.
 #pragma once
 
 #include <sys/socket.h>
@@ -58,7 +63,9 @@ class UdpDatapath final : public Datapath {
   void Recycle() override;
 
   // The socket address in a PlaneAddress that a UdpDatapath made; nullopt if
-  // it is not one.
+  // it is not one. Its bytes, all numbers big-endian:
+  //   IPv4:  4, port (2 bytes), address (4)
+  //   IPv6:  6, port (2 bytes), address (16), scope (4)
   static std::optional<sockaddr_storage> SocketAddress(
       const PlaneAddress& address);
 

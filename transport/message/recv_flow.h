@@ -25,7 +25,8 @@ class RecvFlow {
  public:
   static constexpr uint32_t kMaxOpenMessages = 64;
 
-  RecvFlow(FlowId ours, FlowId theirs);
+  // `first` is the id of the first message; both halves must agree on it.
+  RecvFlow(FlowId ours, FlowId theirs, MessageId first = MessageId{0});
 
   // A. What is.
   FlowId id() const { return ours_; }
@@ -33,6 +34,8 @@ class RecvFlow {
   bool full() const { return messages_.full(); }  // OnPosted must wait.
   bool ready() const;  // Next() would return something.
   bool idle() const;   // No request is open.
+  // All messages before this one have been received whole.
+  MessageId first_open() const { return IdOf(messages_.begin()); }
 
   // B. What happened.
   void OnPosted(Request* request);
@@ -45,21 +48,30 @@ class RecvFlow {
   void OnFailed(Request::Outcome why);
 
   // C. What next.
-  std::optional<wire::Cargo> Next();                     // A grant, as cargo.
-  wire::Grant Describe(const wire::Cargo& grant) const;  // Its content, now.
+  std::optional<wire::Cargo> Next();  // A grant, as cargo; lost ones first.
+  // The content, now, of a grant that Next has just returned.
+  wire::Grant Describe(const wire::Cargo& grant) const;
 
  private:
   struct Message {
-    Request* request = nullptr;
-    RangeSet arrived;
-    bool done = false;
+    Request* request = nullptr;     // nullptr: done, and waits for older ones.
+    std::optional<uint32_t> bytes;  // Its length, once a cargo has told it.
   };
-  Message* Find(MessageId message);
+
+  MessageId IdOf(uint64_t index) const;
+  int64_t Ahead(MessageId message) const;        // Of the oldest open one.
+  const Message* Find(MessageId message) const;  // nullptr: not open.
+  void Finish(uint64_t index, Request::Outcome how, uint32_t bytes);
 
   FlowId ours_, theirs_;
-  Ring<Message> messages_;         // Index == MessageId, while it fits 32 bits.
-  uint64_t next_grant_ = 0;        // The oldest message never granted.
-  std::vector<MessageId> lost_grants_;
+  MessageId first_;
+  Ring<Message> messages_;  // The n-th posted has index n.
+  // By slot of messages_, and beside it: a RangeSet keeps its memory when its
+  // slot is used again.
+  std::vector<RangeSet> arrived_;
+  uint64_t next_grant_ = 0;   // Index of the oldest message never granted.
+  uint64_t lost_grants_ = 0;  // Bit per slot: to be granted again.
+  static_assert(kMaxOpenMessages == 64, "one bit of lost_grants_ each");
   bool failed_ = false;
   Request::Outcome failure_ = Request::Outcome::kOk;
 };

@@ -37,17 +37,53 @@ struct Request {
   }
 };
 
-// The requests of one flow and the road on which they travel to the engine.
+// The requests of one flow and the road on which they travel to the engine; in
+// the engine's inbox while `submitted` may hold some.
 // One application thread at a time; one engine.
-struct RequestQueue {
+struct RequestQueue : InboxEntry {
   // As many as NCCL may have outstanding on a comm (NCCL_NET_MAX_REQUESTS).
   static constexpr uint32_t kSlots = 32;
 
-  InboxEntry rings_at;  // In the engine's inbox while `submitted` may hold some.
   void* owner = nullptr;  // The engine's; which flow this is.
   SpscRing<uint8_t, kSlots> submitted;
   std::array<Request, kSlots> slots;
   uint32_t next_slot = 0;  // The application's; where the search begins.
+
+  // The application's side. A free slot, filled and pushed, or nullptr if all
+  // are taken; the caller then rings the engine's inbox.
+  Request* Submit(MemorySlice memory, uint32_t tag) {
+    for (uint32_t i = 0; i < kSlots; ++i) {
+      const uint32_t slot = (next_slot + i) % kSlots;
+      Request& request = slots[slot];
+      if (request.state.load(std::memory_order_acquire) !=
+          Request::State::kFree) {
+        continue;
+      }
+      next_slot = slot + 1;
+      request.slot = static_cast<uint8_t>(slot);
+      request.memory = memory;
+      request.tag = tag;
+      request.state.store(Request::State::kSubmitted,
+                          std::memory_order_relaxed);
+      submitted.Push(request.slot);  // Has room: one place for each slot.
+      return &request;
+    }
+    return nullptr;
+  }
+
+  // True when the request is done; its outcome is then copied and its slot
+  // free again.
+  static bool Test(Request* request, Request::Outcome* outcome,
+                   uint32_t* bytes_moved) {
+    if (request->state.load(std::memory_order_acquire) !=
+        Request::State::kDone) {
+      return false;
+    }
+    *outcome = request->outcome;
+    *bytes_moved = request->bytes_moved;
+    request->state.store(Request::State::kFree, std::memory_order_release);
+    return true;
+  }
 };
 
 }  // namespace hawser

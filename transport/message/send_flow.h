@@ -8,6 +8,8 @@
 // Every cut lies on a multiple of kLineBytes from the start of the message.
 #pragma once
 
+#include <array>
+#include <bitset>
 #include <cstdint>
 #include <optional>
 #include <vector>
@@ -29,14 +31,16 @@ class SendFlow {
   // (kMaxOpenMessages) after all those that were sent but not yet settled.
   static constexpr uint32_t kMaxGrants = 2 * kMaxOpenMessages;
 
-  SendFlow(FlowId ours, FlowId theirs);
+  // `first` is the id of the first message; both halves must agree on it.
+  SendFlow(FlowId ours, FlowId theirs, MessageId first = MessageId{0});
 
   // A. What is.
   FlowId id() const { return ours_; }
   FlowId far_id() const { return theirs_; }
   bool full() const { return messages_.full(); }  // OnSubmitted must wait.
-  bool ready() const;    // Next() would return something.
-  bool idle() const;     // No request is open.
+  bool ready() const;  // Next() would return something.
+  bool idle() const;   // No request is open.
+  // True length of an open message, also of one that is truncated.
   uint32_t message_bytes(MessageId message) const;
 
   // B. What happened.
@@ -45,37 +49,47 @@ class SendFlow {
   // False: a grant outside of the window, which no honest receiver sends.
   bool OnGrant(MessageId message, const wire::Grant& grant);
   void OnSettled(const wire::Cargo& cargo, bool delivered);
+  // The receiver has all messages before `first_open`, whatever acks are still
+  // on their way.
+  void OnReceived(MessageId first_open);
   // Every request is done and says why; later ones are done at once.
   void OnFailed(Request::Outcome why);
 
   // C. What next. Lost bytes before new ones, older messages before younger;
   // at most `max_bytes` (a multiple of kLineBytes, > 0) of payload.
   std::optional<wire::Cargo> Next(uint32_t max_bytes);
+  // Of a cargo whose fate is open.
   MemorySlice Payload(const wire::Cargo& cargo) const;
 
  private:
   struct Message {
-    Request* request = nullptr;
-    uint32_t bytes = 0;         // Its length; 0 also when truncated.
-    uint32_t sent_bytes = 0;    // Cut off so far, first copies.
+    Request* request = nullptr;  // nullptr: done, and waits for older ones.
+    uint32_t bytes = 0;          // Its true length...
+    uint32_t bytes_to_send = 0;  // ...and what of it travels: 0 if truncated.
+    uint32_t sent_bytes = 0;     // Cut off so far, first copies.
     uint32_t settled_bytes = 0;
-    bool empty_sent = false;    // The one cargo of an empty message is out...
-    bool empty_settled = false;  // ...and has arrived.
-    bool granted = false;
     bool truncated = false;
-    bool done = false;
   };
-  Message* Find(MessageId message);
+
+  MessageId IdOf(uint64_t index) const;
+  int64_t Ahead(MessageId message) const;  // Of the oldest open one.
+  Message* Find(MessageId message);        // nullptr: not open.
   const Message* Find(MessageId message) const;
-  bool HasUnsent(const Message& message) const;
-  void FinishIfComplete(Message& message);
+  void Admit(uint64_t index);
+  void Finish(Message& message);
+  wire::Cargo NextLost(uint32_t max_bytes);
+  wire::Cargo NextNew(uint32_t max_bytes);
 
   FlowId ours_, theirs_;
-  Ring<Message> messages_;         // Index == MessageId, while it fits 32 bits.
-  std::vector<uint32_t> granted_capacity_;  // Ring of kMaxGrants, by id.
-  std::vector<bool> granted_;               // The same.
-  uint64_t next_unsent_ = 0;       // The oldest message with unsent bytes.
-  std::vector<wire::Cargo> lost_;  // To be sent again, oldest last.
+  MessageId first_;
+  Ring<Message> messages_;  // The n-th submitted has index n.
+  // Bit per slot of messages_: granted, and not all of it has left.
+  uint64_t sendable_ = 0;
+  static_assert(kMaxOpenMessages == 64, "one bit of sendable_ each");
+  // Both by index modulo kMaxGrants, from messages_.begin() on.
+  std::bitset<kMaxGrants> granted_;
+  std::array<uint32_t, kMaxGrants> granted_capacity_bytes_ = {};
+  std::vector<wire::Cargo> lost_;  // To be sent again; a heap, oldest on top.
   bool failed_ = false;
   Request::Outcome failure_ = Request::Outcome::kOk;
 };

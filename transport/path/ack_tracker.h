@@ -7,6 +7,7 @@
 
 #include "transport/base/ids.h"
 #include "transport/base/time.h"
+#include "transport/path/number_window.h"
 #include "transport/wire/header.h"
 
 namespace hawser {
@@ -21,9 +22,10 @@ class AckTracker {
   AckTracker(PathId path, uint32_t every, Duration delay);
 
   // A. What is.
-  Time deadline() const;             // When TakeAck has something; or Never.
+  Time deadline() const;  // When TakeAck has something; or Never.
   uint64_t packets() const { return packets_; }  // New ones, ever.
-  PacketNumber Expand(uint32_t low) const;  // The whole of a number on the wire.
+  PacketNumber Expand(
+      uint32_t low) const;  // The whole of a number on the wire.
   // B. What happened. `header.number` is whole. `arrived_at` <= now.
   Arrival OnPacket(const wire::PacketHeader& header, bool ecn_marked,
                    Time arrived_at);
@@ -31,7 +33,7 @@ class AckTracker {
   std::optional<wire::Ack> TakeAck(Time now, bool force = false);
 
  private:
-  bool Has(uint64_t number) const;
+  Arrival Note(uint64_t number, Time arrived_at, bool* at_once);
 
   PathId path_;
   uint32_t every_;
@@ -44,8 +46,7 @@ class AckTracker {
   uint32_t waiting_ = 0;  // Packets that no ack has spoken of.
   Time due_ = Time::Never();
   uint16_t ecn_marked_ = 0;
-  uint64_t seen_[wire::kAckWords] = {};  // Bit n % kAckWindow, for the window
-                                         // that ends at largest_.
+  NumberWindow seen_;  // Up to largest_.
 };
 
 }  // namespace hawser

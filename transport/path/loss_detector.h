@@ -28,14 +28,14 @@ using SettledList = std::vector<Settled>;  // The engine's; reserved once.
 
 // What one ack, or one silence, came to.
 struct AckSummary {
-  bool valid = true;        // False: speaks of numbers never sent. Ignored.
-  bool progress = false;    // Something was newly acked.
+  bool valid = true;      // False: speaks of numbers never sent. Ignored.
+  bool progress = false;  // Something was newly acked.
   uint32_t acked_bytes = 0;
   uint32_t acked_packets = 0;
   uint32_t lost_bytes = 0;
   uint32_t lost_packets = 0;
   uint32_t spurious_packets = 0;  // Acked after they were called lost.
-  Time newest_sent_at;      // Of the newest packet newly acked; if progress.
+  Time newest_sent_at;  // Of the newest packet newly acked; if progress.
   bool newest_is_largest = false;  // It is the one that `held` speaks of.
 };
 
@@ -56,10 +56,17 @@ class LossDetector {
   AckSummary OnSilence(SentLog& log, PathId path, SettledList& out);
 
  private:
+  void SettleDelivered(const wire::Ack& ack, SentLog& log, PathId path,
+                       AckSummary& summary, SettledList& out);
+  void SettleLost(SentLog& log, PathId path, Duration reorder_time,
+                  AckSummary& summary, SettledList& out);
+
   uint32_t reorder_packets_ = kMinReorder;
-  uint32_t in_order_acks_ = 0;  // Since the threshold last moved.
+  uint32_t in_order_packets_ = 0;  // Since the threshold last moved.
   bool any_acked_ = false;
   PacketNumber largest_acked_;
+  Time largest_acked_sent_at_;
+  PacketNumber silenced_;  // Those before it may be late without reordering.
 };
 
 }  // namespace hawser

@@ -19,6 +19,8 @@ class Pacer {
   Time next() const { return next_; }
   bool CanSend(Time now) const { return rate_.unlimited() || next_ <= now; }
   void SetRate(Rate rate) { rate_ = rate; }
+  // What may leave back to back after a pause.
+  void SetBurst(uint32_t burst_bytes) { burst_bytes_ = burst_bytes; }
   Rate rate() const { return rate_; }
 
   void OnSent(uint32_t bytes, Time now) {

@@ -103,24 +103,33 @@ class Path {
   // When a silent path is asked for a sign, and when it is suspected.
   Time ProbeAt() const;
   Time SuspectAt() const;
+  Duration ReorderTime() const;
+  void Trim();
+  void Obey(const Allowance& allowance);
+  void Count(const AckSummary& summary);
+  uint16_t TakeMarks(const wire::Ack& ack);
+  void OnProgress(Time now);
+  void OnSilence(AckSummary& summary, SettledList& out, Time now);
 
+  // What a scheduler reads of every path for every packet comes first.
   PathId id_;
-  PathOptions options_;
   State state_ = State::kOpen;
-  std::unique_ptr<CongestionControl> congestion_;
-  Allowance allowance_;
-  SentLog log_;
-  LossDetector losses_;
-  AckTracker acks_;
-  RttEstimator network_rtt_, response_rtt_;
-  Pacer pacer_;
-  PathCounts counts_;
-  Time last_progress_;        // The latest ack that brought news.
-  Time quiet_since_;          // Since then, or since the first send after it.
   bool probe_wanted_ = false;
   bool tail_probed_ = false;  // Since the latest progress.
+  Allowance allowance_;
+  RttEstimator network_rtt_, response_rtt_;
+  SentLog log_;
+  Pacer pacer_;
+  std::unique_ptr<CongestionControl> congestion_;
+  LossDetector losses_;
+  AckTracker acks_;
+  PathOptions options_;
+  PathCounts counts_;
+  Time latest_;  // The latest `now` heard: what lies before is no deadline.
+  Time quiet_since_;  // The latest progress, or the first send after it.
   Time next_probe_ = Time::Never();  // While suspect.
   Duration probe_pause_;
+  PacketNumber largest_heard_;    // In any ack.
   uint16_t ecn_marked_seen_ = 0;  // The peer's free-running count, last heard.
 };
 

@@ -28,8 +28,7 @@ class RttEstimator {
       return;
     }
     min_ = std::min(min_, rtt);
-    const Duration error =
-        rtt > smoothed_ ? rtt - smoothed_ : smoothed_ - rtt;
+    const Duration error = rtt > smoothed_ ? rtt - smoothed_ : smoothed_ - rtt;
     variance_ = (3 * variance_ + error) / 4;
     smoothed_ = (7 * smoothed_ + rtt) / 8;
   }

@@ -8,6 +8,7 @@
 #include "transport/base/check.h"
 #include "transport/base/ids.h"
 #include "transport/base/time.h"
+#include "transport/path/number_window.h"
 #include "transport/wire/header.h"
 
 namespace hawser {
@@ -45,22 +46,32 @@ class SentLog {
     HAWSER_CHECK(contains(n));
     return slots_[n.value & (slots_.size() - 1)];
   }
-  // The oldest packet that is open, or end().
-  PacketNumber oldest_open() const;
+  // The oldest packet that is open, or end(). And when it left.
+  PacketNumber oldest_open() const { return {oldest_open_}; }
+  Time oldest_open_sent_at() const { return oldest_open_sent_at_; }
+  // Bit i: `newest - i` is remembered and not known to be delivered, for i in
+  // 0..63: what an ack that says otherwise would be news of.
+  uint64_t Undelivered(PacketNumber newest) const;
 
   // Not when full().
   PacketNumber Add(const wire::Cargo& cargo, uint32_t wire_bytes, Time now);
-  // An open packet gets its fate; once only.
+  // An open packet gets its fate; once only. But a lost one may yet turn out
+  // to be delivered.
   void Settle(PacketNumber n, SentPacket::State fate);
   // Forgets settled packets from the front: delivered ones at once, lost ones
   // when they are older than `keep_from`.
   void Trim(PacketNumber keep_from);
 
  private:
+  void Grow();
+
   static constexpr uint32_t kFirstCapacity = 32;
   std::vector<SentPacket> slots_;  // Its size is a power of two.
   uint64_t begin_ = 0;
   uint64_t end_ = 0;
+  uint64_t oldest_open_ = 0;  // All before it are settled.
+  Time oldest_open_sent_at_;  // Kept here: schedulers ask for it all the time.
+  NumberWindow delivered_;
   uint32_t in_flight_bytes_ = 0;
   uint32_t open_packets_ = 0;
 };

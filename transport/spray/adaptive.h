@@ -3,12 +3,13 @@
 //
 // The estimate for a path is its smoothed network RTT stretched by how full
 // its window is, srtt * (1 + in_flight / window), which is join-the-shortest-
-// queue measured in time (Winston 1977; "power of d choices" with d = all), or
-// the age of its oldest unanswered packet where that is longer: a path that
-// falls silent looks worse at once, before any timeout. Recent losses and
-// marks stretch the estimate further and fade with good feedback. A path
-// without a sample is tried early but not preferred: it is judged by the mean
-// of the others. Equal estimates take turns.
+// queue measured in time (Winston 1977; "power of d choices" with d = all).
+// Once its oldest unanswered packet is older than an answer takes, the excess
+// is added: a path that falls silent looks worse at once, before any timeout.
+// Recent losses and marks stretch the estimate further and fade with good
+// feedback and with time. A path without a sample is tried early but not
+// preferred: it is judged by the mean of the others. Equal estimates take
+// turns, and one pick in many is blind, so that no opinion lasts for ever.
 #pragma once
 
 #include <cstdint>
@@ -27,10 +28,15 @@ class Adaptive final : public PathScheduler {
                   uint32_t packets) override;
 
  private:
+  void Fade(Time now);
   double& Penalty(PathId path);
 
   Random random_;
-  uint32_t turn_ = 0;              // Where the scan for the best begins.
+  uint32_t turn_ = 0;  // Whose turn it is among equals.
+  Time fade_at_;       // When all penalties next halve.
+  // Of the paths with a sample, at the latest pick. Never 0, or load would not
+  // count where no path has one.
+  Duration mean_ = Duration::Nanos(1);
   std::vector<double> penalties_;  // Per path, >= 0; 1.0 doubles the estimate.
 };
 

@@ -58,7 +58,8 @@ struct FrameHeader {
   uint32_t body_check = 0;
 };
 
-// A whole frame. `reason` is cut at kMaxReasonBytes.
+// A whole frame. `reason` is cut at kMaxReasonBytes, `host` at 64 chars; what
+// is not printable ASCII leaves as '?', and is malformed where it arrives.
 std::vector<std::byte> EncodeIntroduction(FrameKind kind,
                                           const Introduction& introduction);
 std::vector<std::byte> EncodeRefusal(std::string_view reason);

@@ -118,17 +118,20 @@ inline constexpr size_t kMaxAckPacketBytes = 1200;
 // Derived by both sides from what each told the other in the handshake.
 using PacketKey = uint64_t;
 
-// A 32-bit check over `bytes`, keyed. Detects every corruption of up to 32
-// adjacent bits that a linear code would, and any other with probability
-// 1 - 2^-32, as hashes do; not cryptographic.
+// A 32-bit check over `bytes`, their order and their number, keyed. Any other
+// input, however much or little it differs, has the same check for about one
+// key in 2^32. That is measured, not proved; there is no kind of corruption
+// that is certain to be seen, as a CRC has; and it is not cryptographic.
 uint32_t CheckOf(std::span<const std::byte> bytes, PacketKey key);
 
 // Writes a header into `out`, which has room for kMaxHeaderBytes; returns its
-// size. `flow` in header.cargo is what the receiver calls the flow.
+// size. `flow` in header.cargo is what the receiver calls the flow. Fields and
+// flags that cargo.kind has no use for do not travel.
 size_t EncodePacket(const PacketHeader& header, PacketKey key,
                     std::span<std::byte> out);
 // Writes as many of packet.acks as fit into `out` (and kMaxAckPacketBytes);
-// returns the size, and how many were written in `*written`.
+// returns the size, and how many were written in `*written`. Returns 0 if not
+// even the first fits.
 size_t EncodeAcks(const AckPacket& packet, PacketKey key,
                   std::span<std::byte> out, size_t* written);
 // Writes a kGoodbye; returns its size.
@@ -142,8 +145,9 @@ struct DecodedPacket {
   std::span<const std::byte> payload;  // What follows the header; kData only.
 };
 // Checks the header (and, if it carries a check, the payload) under `key`.
-// cargo.length is payload.size(). A kData packet whose bytes lie outside of
-// its message is malformed.
+// cargo.length is payload.size(), which a header without a payload check
+// states and is held to. A kData packet whose bytes lie outside of its message
+// is malformed.
 std::optional<DecodedPacket> DecodePacket(std::span<const std::byte> in,
                                           PacketKey key);
 // False: malformed. `out->acks[i].largest` holds the low 32 bits only.

@@ -1,0 +1,205 @@
+// One row per knob. Rows are built from members, so that a knob cannot exist
+// without a name, a range and a sentence of help.
+#include "transport/engine/config.h"
+
+#include <vector>
+
+#include "absl/strings/numbers.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
+
+namespace hawser {
+namespace {
+
+ConfigRow Number(const char* name, const char* unit, int Config::*field,
+                 int least, int most, const char* help) {
+  return {name,
+          nullptr,
+          unit,
+          absl::StrCat(least, "..", most),
+          help,
+          [=](std::string_view value, Config& config) {
+            int number;
+            if (!absl::SimpleAtoi({value.data(), value.size()}, &number) || number < least ||
+                number > most) {
+              return false;
+            }
+            config.*field = number;
+            return true;
+          },
+          [=](const Config& config) { return absl::StrCat(config.*field); }};
+}
+
+ConfigRow Choice(const char* name, std::string Config::*field,
+                 std::vector<std::string> choices, const char* help,
+                 const char* fallback = nullptr) {
+  return {name,
+          fallback,
+          "",
+          absl::StrJoin(choices, ", "),
+          help,
+          [=](std::string_view value, Config& config) {
+            for (const std::string& choice : choices) {
+              if (value == choice) {
+                config.*field = choice;
+                return true;
+              }
+            }
+            return false;
+          },
+          [=](const Config& config) { return config.*field; }};
+}
+
+ConfigRow Text(const char* name, std::string Config::*field,
+               const char* expected, const char* help,
+               const char* fallback = nullptr) {
+  return {name,
+          fallback,
+          "",
+          expected,
+          help,
+          [=](std::string_view value, Config& config) {
+            config.*field = std::string(value);
+            return true;
+          },
+          [=](const Config& config) { return config.*field; }};
+}
+
+std::vector<ConfigRow> MakeRows() {
+  return {
+      Choice("HAWSER_DATAPATH", &Config::datapath, {"auto", "udp"},
+             "How packets leave the host. auto takes the fastest that works "
+             "here; udp is kernel sockets."),
+      Text("HAWSER_IFNAME", &Config::interfaces,
+           "a list of name prefixes; = before it: exact names; ^: all but",
+           "Which network interfaces are used. Unset: all that are up, but "
+           "loopback and docker only where there is nothing else.",
+           "NCCL_SOCKET_IFNAME"),
+      Choice("HAWSER_SOCKET_FAMILY", &Config::family,
+             {"any", "AF_INET", "AF_INET6"},
+             "Which addresses of the interfaces are used; any prefers IPv4.",
+             "NCCL_SOCKET_FAMILY"),
+      Number("HAWSER_AGGREGATE", "", &Config::aggregate, 0, 1,
+             "1: all interfaces form one device, and every flow uses them "
+             "all. 0: each interface is a device of its own."),
+      Number("HAWSER_ENGINES", "", &Config::engines, 1, 16,
+             "Engines, each with a thread and sockets of its own, per device."),
+      Number("HAWSER_PATHS", "per peer", &Config::paths, 1, 256,
+             "Paths to each peer, spread over all planes. The side that asks "
+             "for fewer decides."),
+      Choice("HAWSER_SCHEDULER", &Config::scheduler,
+             {"adaptive", "round_robin"}, "Which path the next packet takes."),
+      Choice("HAWSER_CONGESTION", &Config::congestion,
+             {"swift", "fixed_window"},
+             "How much may be in flight on each path."),
+      Number("HAWSER_WINDOW_BYTES", "bytes", &Config::window_bytes, 1024,
+             1 << 28,
+             "Window of each path: the first one (swift), or the only one "
+             "(fixed_window)."),
+      Number("HAWSER_TARGET_DELAY_US", "us", &Config::target_delay_us, 1,
+             1'000'000,
+             "swift: the delay over the least round trip seen that a path "
+             "may add."),
+      Choice("HAWSER_POLL", &Config::poll, {"adaptive", "busy", "event"},
+             "How an engine waits. adaptive: spins a little, then sleeps; "
+             "busy: never sleeps; event: sleeps at once."),
+      Number("HAWSER_SPIN_US", "us", &Config::spin_us, 0, 1'000'000,
+             "adaptive: how long an idle engine spins before it sleeps."),
+      Number("HAWSER_ASSIST", "", &Config::assist, 0, 1,
+             "1: a thread that asks for the fate of a request takes the "
+             "engine's turn while it waits."),
+      Number("HAWSER_FIRST_CORE", "", &Config::first_core, -1, 4095,
+             "Engine i is pinned to this core + i. -1: not pinned."),
+      Number("HAWSER_PEER_TIMEOUT_MS", "ms", &Config::peer_timeout_ms, 100,
+             3'600'000,
+             "A peer with open requests that is not heard for so long is "
+             "lost."),
+      Number("HAWSER_HANDSHAKE_TIMEOUT_MS", "ms",
+             &Config::handshake_timeout_ms, 100, 3'600'000,
+             "A handshake that takes longer is given up."),
+      Number("HAWSER_ACK_DELAY_US", "us", &Config::ack_delay_us, 0, 100'000,
+             "How long an ack may wait for more packets to speak of."),
+      Number("HAWSER_RTO_MIN_US", "us", &Config::rto_min_us, 50, 1'000'000,
+             "A path is never suspected sooner than this after it fell "
+             "silent."),
+      Number("HAWSER_PACKET_BYTES", "bytes", &Config::packet_bytes, 128,
+             65'408,
+             "The most payload of one packet, where the path's MTU allows "
+             "it; cut to a multiple of 128."),
+      Choice("HAWSER_CHECKSUM", &Config::checksum, {"header", "payload"},
+             "What our own check covers, beside UDP's checksum: the header "
+             "always, the payload if asked."),
+      Number("HAWSER_SOCKET_BUFFER_BYTES", "bytes",
+             &Config::socket_buffer_bytes, 65'536, 1 << 30,
+             "Kernel buffer that is asked for, per socket and direction."),
+      Number("HAWSER_TRAFFIC_CLASS", "", &Config::traffic_class, 0, 252,
+             "The IP traffic class byte of every packet; its ECN bits are "
+             "ours."),
+      Text("HAWSER_STATS_FILE", &Config::stats_file, "a file name",
+           "Where a JSON report of every path is written when the transport "
+           "ends."),
+  };
+}
+
+}  // namespace
+
+std::span<const ConfigRow> ConfigRows() {
+  // Never destroyed: nothing of ours may run at exit in another's process.
+  static const auto& rows = *new std::vector<ConfigRow>(MakeRows());
+  return rows;
+}
+
+absl::StatusOr<Config> Config::FromEnvironment(const Lookup& lookup,
+                                               std::string* used) {
+  Config config;
+  for (const ConfigRow& row : ConfigRows()) {
+    const char* name = row.name;
+    const char* value = lookup(name);
+    if (value == nullptr && row.fallback != nullptr) {
+      name = row.fallback;
+      value = lookup(name);
+    }
+    if (value == nullptr || *value == '\0') continue;
+    if (!row.parse(value, config)) {
+      return absl::InvalidArgumentError(
+          absl::StrCat(name, "=\"", value, "\" is not valid; expected ",
+                       row.expected, *row.unit ? " " : "", row.unit));
+    }
+    if (used != nullptr) absl::StrAppend(used, name, "=", value, "\n");
+  }
+  return config;
+}
+
+std::string Config::ToString() const {
+  std::string text;
+  for (const ConfigRow& row : ConfigRows()) {
+    absl::StrAppend(&text, row.name, "=", row.show(*this), "\n");
+  }
+  return text;
+}
+
+std::string ConfigPage() {
+  const Config defaults;
+  std::string page =
+      "# Configuration\n\n"
+      "Environment variables, read once when the transport starts. A value "
+      "out of range is\nrefused, and the message says what was expected. "
+      "This page is printed from the table\nin `transport/engine/config.cc`; "
+      "a test keeps it so.\n\n"
+      "| variable | default | expected | what it does |\n"
+      "|---|---|---|---|\n";
+  for (const ConfigRow& row : ConfigRows()) {
+    std::string value = row.show(defaults);
+    absl::StrAppend(&page, "| `", row.name, "` | ",
+                    value.empty() ? "unset" : absl::StrCat("`", value, "`"),
+                    " | ", row.expected, *row.unit ? " " : "", row.unit,
+                    " | ", row.help);
+    if (row.fallback != nullptr) {
+      absl::StrAppend(&page, " Unset: `", row.fallback, "` is asked.");
+    }
+    absl::StrAppend(&page, " |\n");
+  }
+  return page;
+}
+
+}  // namespace hawser

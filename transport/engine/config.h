@@ -1,0 +1,67 @@
+// Everything an operator may choose: one table, read once, then constant.
+// Knows: names, units, ranges, defaults.  Never: what a choice does.
+//
+// docs/config.md is printed from the same rows.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <span>
+#include <string>
+#include <string_view>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+
+namespace hawser {
+
+struct Config {
+  std::string datapath = "auto";
+  std::string interfaces;             // As FindInterfaces takes it.
+  std::string family = "any";         // any AF_INET AF_INET6
+  int aggregate = 1;                  // All interfaces are one device.
+  int engines = 1;
+  int paths = 16;                     // Per peer.
+  std::string scheduler = "adaptive";
+  std::string congestion = "swift";
+  int window_bytes = 256 * 1024;      // Per path: fixed, or Swift's first.
+  int target_delay_us = 1000;
+  std::string poll = "adaptive";      // adaptive busy event
+  int spin_us = 20;
+  int assist = 1;                     // Test() may take an engine's turn.
+  int first_core = -1;
+  int peer_timeout_ms = 10'000;
+  int handshake_timeout_ms = 10'000;
+  int ack_delay_us = 50;
+  int rto_min_us = 5'000;
+  int packet_bytes = 8192;            // The most payload of one packet.
+  std::string checksum = "header";    // header payload
+  int socket_buffer_bytes = 4 << 20;
+  int traffic_class = 0;
+  std::string stats_file;
+
+  // How an environment is asked: nullptr means "not set".
+  using Lookup = std::function<const char*(const char* name)>;
+  // InvalidArgument, with the name, the value and what was expected, at the
+  // first value that is out of range. `used` (may be null) gets a line per
+  // variable that was set.
+  static absl::StatusOr<Config> FromEnvironment(const Lookup& lookup,
+                                                std::string* used = nullptr);
+  std::string ToString() const;  // "NAME=value", one a line, all rows.
+};
+
+struct ConfigRow {
+  const char* name;       // "HAWSER_PATHS"
+  const char* fallback;   // Another variable that is asked next, or nullptr.
+  const char* unit;       // "", "us", "bytes"...
+  std::string expected;   // "1..256", "adaptive, round_robin"
+  const char* help;
+  std::function<bool(std::string_view value, Config& config)> parse;
+  std::function<std::string(const Config& config)> show;
+};
+std::span<const ConfigRow> ConfigRows();
+
+// The table as the page docs/config.md, whole.
+std::string ConfigPage();
+
+}  // namespace hawser

@@ -1,0 +1,190 @@
+#include "transport/engine/endpoint.h"
+
+#include <sys/random.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstring>
+
+#include "absl/strings/str_cat.h"
+#include "transport/base/random.h"
+#include "transport/datapath/udp.h"
+#include "transport/engine/clock.h"
+#include "transport/engine/runner.h"
+
+namespace hawser {
+namespace {
+
+// Identities must differ between all endpoints that ever meet, and nobody
+// outside may guess a secret: this is the one place that asks the system.
+absl::Status Draw(wire::EndpointIdentity* identity) {
+  uint64_t words[2];
+  if (getrandom(words, sizeof(words), 0) != sizeof(words)) {
+    return absl::UnavailableError(
+        absl::StrCat("getrandom: ", strerror(errno)));
+  }
+  *identity = {words[0], words[1]};
+  return absl::OkStatus();
+}
+
+std::string HostName() {
+  char name[48] = "unknown";
+  gethostname(name, sizeof(name) - 1);
+  return absl::StrCat(name, ":", getpid());
+}
+
+absl::StatusOr<std::unique_ptr<Datapath>> MakePlane(
+    const Config& config, const Interface& interface, size_t planes,
+    std::vector<std::string>* warnings) {
+  UdpOptions options;
+  options.local = interface.address;
+  options.interface_mtu = interface.mtu;
+  // Every path of a peer that crosses this plane has a port of its own.
+  options.entropies = static_cast<uint16_t>(
+      (static_cast<size_t>(config.paths) + planes - 1) / planes);
+  options.max_packet_bytes =
+      static_cast<uint32_t>(config.packet_bytes) + wire::kMaxHeaderBytes;
+  options.socket_buffer_bytes = config.socket_buffer_bytes;
+  options.traffic_class = config.traffic_class;
+  return UdpDatapath::Create(options, warnings);
+}
+
+}  // namespace
+
+// --- FlowEnd ---------------------------------------------------------------
+
+FlowEnd::~FlowEnd() {
+  runner_->WithTurn([&](Engine& engine) {
+    engine.CloseFlow(*record_, MonotonicNow());
+  });
+  runner_->Wake();
+}
+
+Request* FlowEnd::Submit(MemorySlice memory, uint32_t tag) {
+  Request* request = record_->queue.Submit(memory, tag);
+  if (request == nullptr) return nullptr;
+  runner_->Ring(&record_->queue);
+  return request;
+}
+
+bool FlowEnd::Test(Request* request, Request::Outcome* outcome,
+                   uint32_t* bytes_moved) {
+  if (RequestQueue::Test(request, outcome, bytes_moved)) return true;
+  runner_->Assist();
+  return RequestQueue::Test(request, outcome, bytes_moved);
+}
+
+std::string FlowEnd::Failure(bool* first) const {
+  return runner_->WithTurn([&](Engine&) -> std::string {
+    Peer& peer = *record_->peer;
+    *first = !peer.cause_told;
+    if (!peer.cause.empty()) {
+      peer.cause_told = true;
+      return peer.cause;
+    }
+    *first = true;
+    return absl::StrCat("peer ", peer.name, " closed its half of flow ",
+                        record_->id.value & 0xffff,
+                        " while requests were outstanding");
+  });
+}
+
+// --- Endpoint --------------------------------------------------------------
+
+Endpoint::Endpoint(const Config& config, std::vector<Interface> interfaces,
+                   LogSink log)
+    : config_(config),
+      interfaces_(std::move(interfaces)),
+      log_(std::move(log)),
+      host_(HostName()) {}
+
+Endpoint::~Endpoint() = default;
+
+void Endpoint::Log(LogLevel level, const std::string& line) const {
+  if (log_) log_(level, line);
+}
+
+absl::StatusOr<std::unique_ptr<Endpoint>> Endpoint::Create(
+    const Config& config, std::vector<Interface> interfaces, LogSink log) {
+  if (interfaces.empty() || interfaces.size() > wire::kMaxPlanes) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("a device has 1..", wire::kMaxPlanes,
+                     " interfaces, and not ", interfaces.size(),
+                     "; choose some with HAWSER_IFNAME"));
+  }
+  auto endpoint = std::unique_ptr<Endpoint>(
+      new Endpoint(config, std::move(interfaces), std::move(log)));
+  if (absl::Status drawn = Draw(&endpoint->identity_); !drawn.ok()) {
+    return drawn;
+  }
+  std::vector<std::string> warnings;
+  for (uint16_t index = 0; index < config.engines; ++index) {
+    std::vector<std::unique_ptr<Datapath>> planes;
+    for (const Interface& interface : endpoint->interfaces_) {
+      // Warnings of later engines would say the same again.
+      auto plane = MakePlane(config, interface, endpoint->interfaces_.size(),
+                             index == 0 ? &warnings : nullptr);
+      if (!plane.ok()) {
+        return absl::Status(
+            plane.status().code(),
+            absl::StrCat("interface ", interface.name, ": ",
+                         plane.status().message()));
+      }
+      planes.push_back(*std::move(plane));
+    }
+    auto runner = Runner::Start(config, endpoint->identity_, index,
+                                std::move(planes),
+                                Mix64(endpoint->identity_.secret + index));
+    if (!runner.ok()) return runner.status();
+    endpoint->runners_.push_back(*std::move(runner));
+  }
+  for (const std::string& warning : warnings) {
+    endpoint->Log(LogLevel::kInfo, warning);
+  }
+  return endpoint;
+}
+
+absl::StatusOr<Endpoint::Draft> Endpoint::OpenFlow(
+    Direction direction, uint16_t engine, const wire::EndpointIdentity& peer,
+    uint16_t far_engine) {
+  Runner* runner = runners_[engine % runners_.size()].get();
+  return runner->WithTurn([&](Engine& held) -> absl::StatusOr<Draft> {
+    auto found = held.AddPeer(peer, far_engine, MonotonicNow());
+    if (!found.ok()) return found.status();
+    auto record = held.AddFlow(**found, direction);
+    if (!record.ok()) return record.status();
+    Draft draft;
+    draft.flow = std::unique_ptr<FlowEnd>(new FlowEnd(runner, *record));
+    wire::Introduction& words = draft.introduction;
+    words.identity = identity_;
+    words.datapath = "udp";
+    words.engine = held.index();
+    words.peer = (*found)->id;
+    words.flow = (*record)->id;
+    words.paths = static_cast<uint16_t>(config_.paths);
+    for (const Datapath* plane : held.planes()) {
+      words.planes.push_back(plane->address());
+    }
+    words.host = host_;
+    return draft;
+  });
+}
+
+absl::Status Endpoint::ConnectFlow(FlowEnd& flow,
+                                   const wire::Introduction& theirs) {
+  const absl::Status status =
+      flow.runner_->WithTurn([&](Engine& engine) -> absl::Status {
+        const Time now = MonotonicNow();
+        Peer& peer = *flow.record_->peer;
+        if (absl::Status opened = engine.OpenPeer(peer, theirs, now);
+            !opened.ok()) {
+          return opened;
+        }
+        engine.ConnectFlow(*flow.record_, theirs.flow, now);
+        return absl::OkStatus();
+      });
+  flow.runner_->Wake();
+  return status;
+}
+
+}  // namespace hawser

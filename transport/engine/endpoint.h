@@ -1,0 +1,120 @@
+// What an application holds: one device, its engines, and its flows.
+// Knows: threads, Status, the application's side of a request.  Never: NCCL.
+//
+// Threads: every function here may be called from any thread; one flow is
+// used by one thread at a time. Control calls return Status. Data calls cannot
+// fail and never wait.
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "transport/base/ids.h"
+#include "transport/base/memory.h"
+#include "transport/datapath/interfaces.h"
+#include "transport/engine/config.h"
+#include "transport/engine/log.h"
+#include "transport/engine/peer.h"
+#include "transport/message/request.h"
+#include "transport/wire/handshake.h"
+
+namespace hawser {
+
+class Runner;
+
+// The application's end of one half of a flow. Destroying it closes the flow
+// at once, whatever is outstanding: no byte of the application's memory is
+// touched afterwards, and the far half learns of it.
+class FlowEnd {
+ public:
+  ~FlowEnd();
+  FlowEnd(const FlowEnd&) = delete;
+  FlowEnd& operator=(const FlowEnd&) = delete;
+
+  // Sends, or receives into, `memory`, which stays the application's but is
+  // borrowed until the request is done. nullptr: all
+  // RequestQueue::kSlots requests are taken; test some and try again.
+  Request* Submit(MemorySlice memory, uint32_t tag);
+  // True when the request is done; it is then gone.
+  bool Test(Request* request, Request::Outcome* outcome,
+            uint32_t* bytes_moved);
+  // Why requests of this flow fail, for humans. `*first`: nobody has asked
+  // about this peer before, so it is worth a warning.
+  std::string Failure(bool* first) const;
+
+ private:
+  friend class Endpoint;
+  FlowEnd(Runner* runner, FlowRecord* record)
+      : runner_(runner), record_(record) {}
+  Runner* runner_;
+  FlowRecord* record_;
+};
+
+// The state of one path, copied out.
+struct PathReport {
+  PathId path;
+  std::string plane;  // The interface's name.
+  PathPlace place;
+  Path::State state;
+  PathCounts counts;
+  Duration rtt;       // Smoothed, network part; 0: no sample.
+  uint32_t window_bytes = 0;
+};
+struct PeerReport {
+  std::string name;
+  uint16_t engine = 0;
+  Peer::State state;
+  std::vector<PathReport> paths;
+};
+
+class Endpoint {
+ public:
+  // One device over `interfaces` (1..wire::kMaxPlanes), which are its planes.
+  // NotFound, Unavailable, ResourceExhausted... say which interface and why.
+  static absl::StatusOr<std::unique_ptr<Endpoint>> Create(
+      const Config& config, std::vector<Interface> interfaces, LogSink log);
+  // Every FlowEnd is gone by now. Lingers briefly for peers that still need
+  // us; all threads are joined when it returns.
+  ~Endpoint();
+
+  const Config& config() const { return config_; }
+  const wire::EndpointIdentity& identity() const { return identity_; }
+  const std::vector<Interface>& interfaces() const { return interfaces_; }
+  uint16_t engines() const { return static_cast<uint16_t>(runners_.size()); }
+  const std::string& host() const { return host_; }  // "hostname:pid"
+  void Log(LogLevel level, const std::string& line) const;
+
+  // The two steps of a handshake; rendezvous.h carries the words. First, a
+  // flow to or from a peer, and what to tell it. `engine` is ours.
+  struct Draft {
+    std::unique_ptr<FlowEnd> flow;
+    wire::Introduction introduction;
+  };
+  absl::StatusOr<Draft> OpenFlow(Direction direction, uint16_t engine,
+                                 const wire::EndpointIdentity& peer,
+                                 uint16_t far_engine);
+  // Then, what the peer said. The flow can be used when this has returned.
+  absl::Status ConnectFlow(FlowEnd& flow, const wire::Introduction& theirs);
+
+  std::vector<PeerReport> Report() const;
+  // Report, metrics and names as one JSON document.
+  std::string ReportJson() const;
+
+ private:
+  Endpoint(const Config& config, std::vector<Interface> interfaces,
+           LogSink log);
+
+  const Config config_;
+  const std::vector<Interface> interfaces_;
+  const LogSink log_;
+  wire::EndpointIdentity identity_;
+  std::string host_;
+  std::vector<std::unique_ptr<Runner>> runners_;
+};
+
+}  // namespace hawser

@@ -1,0 +1,340 @@
+// The turn. Its stages follow one another and none reaches back: what came in
+// is understood before silence is judged, and acks leave before cargo, so that
+// the far side's windows open early. Everything a turn did to a peer marks it
+// as touched; only touched peers are looked at when the turn sends and when
+// the next deadline is computed, so an idle peer costs one comparison.
+#include "transport/engine/engine.h"
+
+#include <algorithm>
+
+#include "absl/strings/str_cat.h"
+#include "transport/base/check.h"
+#include "transport/base/copy_lines.h"
+
+namespace hawser {
+
+Engine::Engine(const Config& config, const wire::EndpointIdentity& identity,
+               uint16_t index, std::vector<Datapath*> planes, uint64_t seed)
+    : config_(config),
+      identity_(identity),
+      index_(index),
+      planes_(std::move(planes)),
+      path_options_{
+          .ack_delay = Duration::Micros(config.ack_delay_us),
+          .rto_min = Duration::Micros(config.rto_min_us),
+      },
+      peer_timeout_(Duration::Millis(config.peer_timeout_ms)),
+      check_payload_(config.checksum == "payload"),
+      seed_(seed),
+      padding_(65536) {
+  HAWSER_CHECK(!planes_.empty());
+  settled_.reserve(4 * wire::kAckWindow);
+  for (size_t i = 0; i < planes_.size(); ++i) {
+    stages_.push_back(std::make_unique<Stage>());
+  }
+}
+
+Engine::~Engine() = default;
+
+const Peer* Engine::peer(PeerId id) const {
+  return id.value < peers_.size() ? peers_[id.value].get() : nullptr;
+}
+
+bool Engine::quiet() const {
+  for (const auto& peer : peers_) {
+    if (!peer->alive()) continue;
+    if (peer->HasCargo()) return false;
+    for (const Path& path : peer->paths) {
+      if (path.in_flight_bytes() > 0 && path.state() == Path::State::kOpen) {
+        return false;
+      }
+      if (path.ack_deadline() != Time::Never()) return false;
+    }
+  }
+  return true;
+}
+
+bool Engine::has_peers() const {
+  return std::any_of(peers_.begin(), peers_.end(), [](const auto& peer) {
+    return peer->state == Peer::State::kOpen;
+  });
+}
+
+Engine::Turn Engine::RunOnce(Time now) {
+  metrics_.turns.Add(1);
+  bool worked = Receive(now);     // wire  -> paths -> flows -> application
+  worked |= FireTimers(now);      // clock -> paths -> flows
+  worked |= TakeRequests(now);    // application -> flows
+  worked |= SendAcks(now);        // paths -> wire
+  worked |= SendCargo(now);       // flows -> spray -> paths -> wire
+  return {NextDeadline(), worked};
+}
+
+// --- Control ---------------------------------------------------------------
+
+absl::StatusOr<Peer*> Engine::AddPeer(const wire::EndpointIdentity& identity,
+                                      uint16_t far_engine, Time now) {
+  const auto found = peer_ids_.find({identity.id, far_engine});
+  if (found != peer_ids_.end()) {
+    Peer& peer = *peers_[found->second.value];
+    if (peer.state == Peer::State::kLost ||
+        peer.state == Peer::State::kLeaving) {
+      return absl::FailedPreconditionError(
+          absl::StrCat("peer ", peer.name, " was lost earlier in this run (",
+                       peer.cause, "); it can come back under a new endpoint, "
+                       "that is, after both sides have finalized"));
+    }
+    return &peer;
+  }
+  if (peers_.size() == kNoPeer.value) {
+    return absl::ResourceExhaustedError("an engine has at most 65535 peers");
+  }
+  auto peer = std::make_unique<Peer>();
+  peer->id = PeerId{static_cast<uint16_t>(peers_.size())};
+  peer->identity = identity;
+  peer->far_engine = far_engine;
+  peer->name = "(unnamed)";
+  peer->tx_key = DeriveKey(identity_, index_, identity, far_engine);
+  peer->rx_key = DeriveKey(identity, far_engine, identity_, index_);
+  peer->last_heard = now;
+  peer_ids_[{identity.id, far_engine}] = peer->id;
+  peers_.push_back(std::move(peer));
+  deadlines_.push_back(Time::Never());
+  return peers_.back().get();
+}
+
+absl::Status Engine::OpenPeer(Peer& peer, const wire::Introduction& theirs,
+                              Time now) {
+  if (peer.state != Peer::State::kNew) return absl::OkStatus();
+  // Plane i of ours meets plane i of theirs: the planes of a multi-plane
+  // fabric are not connected with one another.
+  std::vector<uint16_t> usable;
+  for (uint16_t i = 0; i < planes_.size(); ++i) {
+    if (planes_[i]->OpenPeer(peer.id,
+                             theirs.planes[i % theirs.planes.size()])) {
+      usable.push_back(i);
+    }
+  }
+  if (usable.empty()) {
+    return absl::UnavailableError(absl::StrCat(
+        "none of the ", planes_.size(), " planes here can reach ",
+        theirs.host, "; expected addresses of one family on both sides, and "
+        "a route"));
+  }
+  peer.far_id = theirs.peer;
+  peer.name = theirs.host;
+  const auto count = static_cast<uint16_t>(
+      std::min<int>(config_.paths, theirs.paths));
+  peer.paths.reserve(count);
+  for (uint16_t p = 0; p < count; ++p) {
+    const uint16_t plane = usable[p % usable.size()];
+    const auto entropy = static_cast<uint16_t>(p / usable.size() %
+                                               planes_[plane]->entropies());
+    peer.places.push_back({plane, entropy});
+    peer.paths.emplace_back(
+        PathId{p},
+        MakeCongestionControl(config_,
+                              planes_[plane]->max_packet_bytes(peer.id)),
+        path_options_);
+  }
+  peer.sendable.assign((count + 63) / 64, 0);
+  peer.ack_waiting.assign((count + 63) / 64, 0);
+  peer.scheduler = MakePathScheduler(config_, ++seed_);
+  peer.state = Peer::State::kOpen;
+  peer.last_heard = now;
+  Touch(peer);
+  return absl::OkStatus();
+}
+
+absl::StatusOr<FlowRecord*> Engine::AddFlow(Peer& peer, Direction direction) {
+  auto record = std::make_unique<FlowRecord>();
+  FlowRecord* raw = record.get();
+  raw->peer = &peer;
+  raw->queue.owner = raw;
+  const bool sends = direction == Direction::kSend;
+  const FlowId id = (sends ? peer.sends : peer.receives).Add(std::move(record));
+  if (id == kNoFlow) {
+    return absl::ResourceExhaustedError(
+        absl::StrCat("peer ", peer.name, " has 65535 flows already"));
+  }
+  if (sends) {
+    raw->send = std::make_unique<SendFlow>(id, kNoFlow);
+  } else {
+    raw->receive = std::make_unique<RecvFlow>(id, kNoFlow);
+  }
+  return raw;
+}
+
+void Engine::ConnectFlow(FlowRecord& record, FlowId far_id, Time now) {
+  record.far_id = far_id;
+  DrainQueue(record, now);
+}
+
+void Engine::CloseFlow(FlowRecord& record, Time now) {
+  Peer& peer = *record.peer;
+  // Nobody may find the record in the inbox after this.
+  TakeRequests(now);
+  std::erase(blocked_, &record);
+  const bool sends = record.send != nullptr;
+  (sends ? peer.ready_sends : peer.ready_receives).Remove(&record);
+  if (record.busy) --peer.busy_flows;
+  if (peer.alive() && record.far_id != kNoFlow && !record.far_closed) {
+    wire::Cargo close;
+    close.kind = wire::CargoKind::kClose;
+    close.from_sender = sends;
+    close.flow = record.far_id;
+    // A close may overtake the acks for what came last.
+    if (!sends) close.message = record.receive->first_open();
+    peer.closes.push_back(close);
+  }
+  (sends ? peer.sends : peer.receives).Remove(record.id);
+  Touch(peer);
+}
+
+void Engine::SayGoodbye(Time now) {
+  std::array<std::byte, wire::kMaxHeaderBytes> bytes;
+  for (auto& peer : peers_) {
+    if (!peer->alive()) continue;
+    SendAcksTo(*peer, now, /*force=*/true);
+    const size_t size =
+        wire::EncodeGoodbye(peer->far_id, peer->tx_key, bytes);
+    const auto path = static_cast<uint16_t>(peer->next_probe_path++ %
+                                            peer->paths.size());
+    StagePacket(*peer, PathId{path}, std::span(bytes).first(size), {});
+  }
+  FlushAll();
+}
+
+// --- Timers ----------------------------------------------------------------
+
+bool Engine::FireTimers(Time now) {
+  // Silence is not judged with mail unread.
+  if (more_mail_) return false;
+  bool fired = false;
+  for (size_t i = 0; i < deadlines_.size(); ++i) {
+    if (deadlines_[i] > now) continue;
+    LookAfter(*peers_[i], now);
+    Touch(*peers_[i]);
+    fired = true;
+  }
+  return fired;
+}
+
+void Engine::LookAfter(Peer& peer, Time now) {
+  if (!peer.alive()) return;
+  if (peer.state == Peer::State::kLeaving && peer.leaving_at <= now) {
+    LosePeer(peer, "its endpoint ended", now);
+    return;
+  }
+  for (Path& path : peer.paths) {
+    if (path.deadline() <= now) {
+      const Path::State before = path.state();
+      const AckSummary summary = path.OnDeadline(settled_, now);
+      if (before == Path::State::kOpen &&
+          path.state() == Path::State::kSuspect) {
+        metrics_.paths_suspected.Add(1);
+      }
+      Learn(peer, path, summary, 0);
+      Settle(peer, now);
+    }
+    if (path.probe_wanted()) SendProbe(peer, path, now);
+  }
+  if (peer.busy_flows == 0) return;
+  const Time heard = std::max(peer.last_heard, peer.busy_since);
+  if (now - heard >= peer_timeout_) {
+    size_t suspects = 0;
+    for (const Path& path : peer.paths) {
+      suspects += path.state() == Path::State::kSuspect;
+    }
+    std::string last = "never";
+    if (peer.last_heard_path != kNoPath) {
+      const PathPlace& place = peer.places[peer.last_heard_path.value];
+      last = absl::StrCat("last on path ", peer.last_heard_path.value,
+                          " (plane ", place.plane, ", entropy ",
+                          place.entropy, ")");
+    }
+    LosePeer(peer,
+             absl::StrCat("nothing was heard for ", (now - heard).millis(),
+                          " ms, ", last, "; ", suspects, " of ",
+                          peer.paths.size(),
+                          " paths silent (HAWSER_PEER_TIMEOUT_MS=",
+                          config_.peer_timeout_ms, ")"),
+             now);
+    return;
+  }
+  const Duration pause =
+      std::min(peer_timeout_ / kSignsPerTimeout, Duration::Seconds(1));
+  if (now - std::max(heard, peer.last_sign) >= pause) {
+    peer.last_sign = now;
+    SendProbe(peer,
+              peer.paths[peer.next_probe_path++ % peer.paths.size()], now);
+  }
+}
+
+void Engine::LosePeer(Peer& peer, std::string cause, Time now) {
+  peer.state = Peer::State::kLost;
+  peer.cause = absl::StrCat("peer ", peer.name, " is lost: ", cause);
+  if (peer.busy_flows > 0) metrics_.peers_lost.Add(1);
+  for (Path& path : peer.paths) path.OnPeerLost(settled_);
+  settled_.clear();
+  peer.closes.clear();
+  const auto fail = [&](FlowRecord& record) {
+    record.OnFailed(Request::Outcome::kPeerLost);
+    UpdateBusy(record, now);
+  };
+  peer.sends.ForEach(fail);
+  peer.receives.ForEach(fail);
+  while (!peer.ready_sends.empty()) peer.ready_sends.Pop();
+  while (!peer.ready_receives.empty()) peer.ready_receives.Pop();
+  for (Datapath* plane : planes_) plane->ClosePeer(peer.id);
+  Touch(peer);
+}
+
+// --- Bookkeeping -----------------------------------------------------------
+
+void Engine::Touch(Peer& peer) {
+  if (peer.touched) return;
+  peer.touched = true;
+  touched_.push_back(&peer);
+}
+
+void Engine::UpdateBusy(FlowRecord& record, Time now) {
+  const bool busy = !record.idle();
+  if (busy == record.busy) return;
+  record.busy = busy;
+  Peer& peer = *record.peer;
+  if (!busy) {
+    --peer.busy_flows;
+  } else if (peer.busy_flows++ == 0) {
+    peer.busy_since = now;
+  }
+}
+
+Time Engine::DeadlineOf(const Peer& peer) const {
+  if (!peer.alive()) return Time::Never();
+  Time next = peer.leaving_at;
+  for (const Path& path : peer.paths) {
+    next = std::min({next, path.deadline(), path.ack_deadline()});
+  }
+  if (peer.busy_flows > 0) {
+    const Time heard = std::max(peer.last_heard, peer.busy_since);
+    const Duration pause =
+        std::min(peer_timeout_ / kSignsPerTimeout, Duration::Seconds(1));
+    next = std::min({next, heard + peer_timeout_,
+                     std::max(heard, peer.last_sign) + pause});
+  }
+  return next;
+}
+
+Time Engine::NextDeadline() {
+  for (Peer* peer : touched_) {
+    peer->touched = false;
+    deadlines_[peer->id.value] = DeadlineOf(*peer);
+  }
+  touched_.clear();
+  return deadlines_.empty()
+             ? Time::Never()
+             : *std::min_element(deadlines_.begin(), deadlines_.end());
+}
+
+}  // namespace hawser

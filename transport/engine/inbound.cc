@@ -1,0 +1,196 @@
+// A message's life, second half: from the wire to the application.
+//
+// A packet is judged from the outside in: is it whole, is it from a peer we
+// know and under its key, is its number new; only then is its cargo opened.
+// Whatever fails is dropped and counted, never answered and never logged.
+#include <algorithm>
+#include <array>
+
+#include "transport/engine/engine.h"
+
+namespace hawser {
+
+bool Engine::Receive(Time now) {
+  bool any = false;
+  more_mail_ = false;
+  std::array<RxPacket, kReceiveBatch> batch;
+  for (uint16_t plane = 0; plane < planes_.size(); ++plane) {
+    const size_t count = planes_[plane]->Receive(batch);
+    for (size_t i = 0; i < count; ++i) OnPacket(plane, batch[i], now);
+    planes_[plane]->Recycle();
+    any |= count > 0;
+    more_mail_ |= count == batch.size();
+  }
+  return any;
+}
+
+void Engine::OnPacket(uint16_t, const RxPacket& packet, Time now) {
+  const auto prologue = wire::DecodePrologue(packet.bytes);
+  if (!prologue) return metrics_.packets_malformed.Add(1);
+  if (prologue->peer.value >= peers_.size()) {
+    return metrics_.packets_foreign.Add(1);
+  }
+  Peer& peer = *peers_[prologue->peer.value];
+  // A peer that we cannot answer yet will send again what it sends now.
+  if (!peer.alive()) return metrics_.packets_foreign.Add(1);
+
+  if (prologue->kind == wire::PacketKind::kAck) {
+    return OnAcks(peer, packet.bytes, packet.waited, now);
+  }
+  if (prologue->kind == wire::PacketKind::kGoodbye) {
+    if (!wire::DecodeGoodbye(packet.bytes, peer.rx_key)) {
+      return metrics_.packets_malformed.Add(1);
+    }
+    if (peer.state == Peer::State::kOpen) {
+      peer.state = Peer::State::kLeaving;
+      peer.leaving_at = now + kLeavingGrace;
+      Touch(peer);
+    }
+    return;
+  }
+  auto decoded = wire::DecodePacket(packet.bytes, peer.rx_key);
+  if (!decoded || decoded->header.path.value >= peer.paths.size()) {
+    return metrics_.packets_malformed.Add(1);
+  }
+  Path& path = peer.paths[decoded->header.path.value];
+  decoded->header.number = path.Expand(
+      static_cast<uint32_t>(decoded->header.number.value));
+  const Arrival arrival = path.OnPacket(decoded->header, packet.ecn_marked,
+                                        now - packet.waited);
+  const uint16_t bit = path.id().value;
+  peer.ack_waiting[bit / 64] |= uint64_t{1} << bit % 64;
+  peer.last_heard = last_heard_ = now;
+  peer.last_heard_path = path.id();
+  Touch(peer);
+  if (arrival != Arrival::kNew) return metrics_.packets_duplicate.Add(1);
+  metrics_.packets_received.Add(1);
+  OnCargo(peer, *decoded, now);
+}
+
+void Engine::OnCargo(Peer& peer, const wire::DecodedPacket& packet, Time now) {
+  const wire::Cargo& cargo = packet.header.cargo;
+  switch (cargo.kind) {
+    case wire::CargoKind::kData: {
+      FlowRecord* record = peer.receives.Find(cargo.flow);
+      if (record == nullptr) return metrics_.packets_unexpected.Add(1);
+      switch (record->receive->OnData(cargo, packet.header.message_bytes,
+                                      packet.payload)) {
+        case RecvFlow::Placed::kNew:
+          metrics_.bytes_received.Add(packet.payload.size());
+          UpdateBusy(*record, now);
+          return;
+        case RecvFlow::Placed::kDuplicate:
+          return metrics_.packets_duplicate.Add(1);
+        case RecvFlow::Placed::kUnexpected:
+          return metrics_.packets_unexpected.Add(1);
+      }
+      return;
+    }
+    case wire::CargoKind::kGrant: {
+      FlowRecord* record = peer.sends.Find(cargo.flow);
+      if (record == nullptr ||
+          !record->send->OnGrant(cargo.message, packet.header.grant)) {
+        return metrics_.packets_unexpected.Add(1);
+      }
+      if (record->ready()) peer.ready_sends.Push(record);
+      return;
+    }
+    case wire::CargoKind::kClose: {
+      FlowRecord* record = cargo.from_sender ? peer.receives.Find(cargo.flow)
+                                             : peer.sends.Find(cargo.flow);
+      if (record == nullptr) return;  // Both halves closed at once.
+      record->far_closed = true;
+      if (!cargo.from_sender) record->send->OnReceived(cargo.message);
+      record->OnFailed(Request::Outcome::kClosed);
+      UpdateBusy(*record, now);
+      return;
+    }
+    case wire::CargoKind::kProbe:
+      return;  // Being acked is all it asks.
+  }
+}
+
+void Engine::OnAcks(Peer& peer, std::span<const std::byte> bytes,
+                    Duration waited, Time now) {
+  wire::AckPacket packet;
+  if (!wire::DecodeAcks(bytes, peer.rx_key, &packet)) {
+    return metrics_.packets_malformed.Add(1);
+  }
+  peer.last_heard = last_heard_ = now;
+  Touch(peer);
+  for (wire::Ack& ack : std::span(packet.acks, packet.count)) {
+    if (ack.path.value >= peer.paths.size()) {
+      metrics_.packets_malformed.Add(1);
+      continue;
+    }
+    Path& path = peer.paths[ack.path.value];
+    ack.largest = path.ExpandAck(static_cast<uint32_t>(ack.largest.value));
+    const Path::State before = path.state();
+    const uint64_t marked_before = path.counts().ecn_marked;
+    const AckSummary summary =
+        path.OnAck(ack, now - waited, settled_, now);
+    if (!summary.valid) {
+      metrics_.packets_malformed.Add(1);
+      continue;
+    }
+    metrics_.acks_received.Add(1);
+    if (summary.progress) peer.last_heard_path = path.id();
+    if (before == Path::State::kSuspect &&
+        path.state() == Path::State::kOpen) {
+      metrics_.paths_reopened.Add(1);
+    }
+    Learn(peer, path, summary, path.counts().ecn_marked - marked_before);
+    Settle(peer, now);
+  }
+}
+
+void Engine::Learn(Peer& peer, Path& path, const AckSummary& summary,
+                   uint64_t marked) {
+  metrics_.packets_lost.Add(summary.lost_packets);
+  metrics_.packets_spurious.Add(summary.spurious_packets);
+  const auto tell = [&](PathFeedback feedback, uint64_t packets) {
+    if (packets > 0) {
+      peer.scheduler->OnFeedback(path.id(), feedback,
+                                 static_cast<uint32_t>(packets));
+    }
+  };
+  tell(PathFeedback::kGood,
+       summary.acked_packets - std::min<uint64_t>(summary.acked_packets,
+                                                  marked));
+  tell(PathFeedback::kMarked, marked);
+  tell(PathFeedback::kLost, summary.lost_packets);
+}
+
+void Engine::Settle(Peer& peer, Time now) {
+  for (const Settled& settled : settled_) {
+    const bool delivered = settled.fate == Fate::kDelivered;
+    const wire::Cargo& cargo = settled.cargo;
+    switch (cargo.kind) {
+      case wire::CargoKind::kData:
+        if (FlowRecord* record = peer.sends.Find(cargo.flow)) {
+          if (delivered) metrics_.bytes_delivered.Add(cargo.length);
+          record->send->OnSettled(cargo, delivered);
+          if (record->ready()) peer.ready_sends.Push(record);
+          UpdateBusy(*record, now);
+        }
+        break;
+      case wire::CargoKind::kGrant:
+        if (FlowRecord* record = peer.receives.Find(cargo.flow)) {
+          record->receive->OnSettled(cargo, delivered);
+          if (record->ready()) peer.ready_receives.Push(record);
+        }
+        break;
+      case wire::CargoKind::kClose:
+        if (!delivered) {
+          peer.closes.push_back(cargo);
+          peer.closes.back().resend = true;
+        }
+        break;
+      case wire::CargoKind::kProbe:
+        break;
+    }
+  }
+  settled_.clear();
+}
+
+}  // namespace hawser

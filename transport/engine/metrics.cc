@@ -1,0 +1,61 @@
+#include "transport/engine/metrics.h"
+
+#include "absl/strings/str_cat.h"
+
+namespace hawser {
+
+std::span<const MetricRow> EngineMetricRows() {
+  static constexpr MetricRow kRows[] = {
+      {"turns", &EngineMetrics::turns, "Turns of the engine's loop."},
+      {"packets_sent", &EngineMetrics::packets_sent,
+       "Numbered packets: every attempt at a cargo, and probes."},
+      {"packets_received", &EngineMetrics::packets_received,
+       "Numbered packets that arrived for the first time."},
+      {"packets_lost", &EngineMetrics::packets_lost,
+       "Packets given up: a gap behind a newer arrival, or silence."},
+      {"packets_resent", &EngineMetrics::packets_resent,
+       "Packets sent that carried a cargo for another time."},
+      {"packets_spurious", &EngineMetrics::packets_spurious,
+       "Packets given up that had arrived after all."},
+      {"packets_duplicate", &EngineMetrics::packets_duplicate,
+       "Packets, or their bytes, that had been here before: dropped."},
+      {"packets_malformed", &EngineMetrics::packets_malformed,
+       "Packets that were not whole, not intact or not ours: dropped."},
+      {"packets_foreign", &EngineMetrics::packets_foreign,
+       "Packets for a peer that does not exist here: dropped."},
+      {"packets_unexpected", &EngineMetrics::packets_unexpected,
+       "Intact packets for a flow or message that is not open: dropped."},
+      {"acks_sent", &EngineMetrics::acks_sent,
+       "Ack packets; each may speak of several paths."},
+      {"acks_received", &EngineMetrics::acks_received,
+       "Acks, counted per path."},
+      {"probes_sent", &EngineMetrics::probes_sent,
+       "Packets that only ask for an ack."},
+      {"bytes_delivered", &EngineMetrics::bytes_delivered,
+       "Payload that was sent and acked."},
+      {"bytes_received", &EngineMetrics::bytes_received,
+       "Payload that was placed in receive buffers."},
+      {"paths_suspected", &EngineMetrics::paths_suspected,
+       "Times a path fell silent and its cargo moved to others."},
+      {"paths_reopened", &EngineMetrics::paths_reopened,
+       "Times a suspect path answered and was used again."},
+      {"peers_lost", &EngineMetrics::peers_lost,
+       "Peers that were not heard for the peer timeout, or left."},
+  };
+  return kRows;
+}
+
+std::string MetricsPage() {
+  std::string page =
+      "# Metrics\n\n"
+      "Counters of one engine: they only grow; take differences. They are "
+      "part of the report\nthat `HAWSER_STATS_FILE` asks for. This page is "
+      "printed from the table in\n`transport/engine/metrics.cc`; a test keeps "
+      "it so.\n\n| counter | what it counts |\n|---|---|\n";
+  for (const MetricRow& row : EngineMetricRows()) {
+    absl::StrAppend(&page, "| `", row.name, "` | ", row.help, " |\n");
+  }
+  return page;
+}
+
+}  // namespace hawser

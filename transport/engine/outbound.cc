@@ -1,0 +1,340 @@
+// A message's life, first half: from the application to the wire.
+//
+// Each step asks before it acts: is there cargo, is there room at the door,
+// which way? Only then are bytes cut off a message, numbered and written, so
+// that nothing is ever done that would have to be undone.
+#include <algorithm>
+#include <bit>
+
+#include "transport/base/check.h"
+#include "transport/base/copy_lines.h"
+#include "transport/engine/engine.h"
+
+namespace hawser {
+
+// --- Requests --------------------------------------------------------------
+
+bool Engine::TakeRequests(Time now) {
+  bool any = false;
+  // Flows that were full and have room again.
+  for (size_t i = 0; i < blocked_.size();) {
+    FlowRecord* record = blocked_[i];
+    if (record->full()) {
+      ++i;
+      continue;
+    }
+    blocked_[i] = blocked_.back();
+    blocked_.pop_back();
+    DrainQueue(*record, now);
+    any = true;
+  }
+  for (InboxEntry* entry = inbox_.TakeAll(); entry != nullptr;) {
+    InboxEntry* next = entry->next;
+    Inbox::Answered(entry);
+    auto* queue = static_cast<RequestQueue*>(entry);
+    DrainQueue(*static_cast<FlowRecord*>(queue->owner), now);
+    entry = next;
+    any = true;
+  }
+  return any;
+}
+
+void Engine::DrainQueue(FlowRecord& record, Time now) {
+  Peer& peer = *record.peer;
+  uint8_t slot;
+  while (!record.full()) {
+    if (!record.queue.submitted.Pop(&slot)) break;
+    Request* request = &record.queue.slots[slot];
+    record.send ? record.send->OnSubmitted(request)
+                : record.receive->OnPosted(request);
+  }
+  if (record.full() && std::find(blocked_.begin(), blocked_.end(), &record) ==
+                           blocked_.end()) {
+    blocked_.push_back(&record);
+  }
+  UpdateBusy(record, now);
+  if (record.ready() && record.far_id != kNoFlow && peer.alive()) {
+    (record.send ? peer.ready_sends : peer.ready_receives).Push(&record);
+  }
+  Touch(peer);
+}
+
+// --- Acks ------------------------------------------------------------------
+
+bool Engine::SendAcks(Time now) {
+  bool any = false;
+  for (size_t i = 0; i < touched_.size(); ++i) {
+    Peer& peer = *touched_[i];
+    if (!peer.alive()) continue;
+    bool due = false;
+    for (size_t word = 0; word < peer.ack_waiting.size() && !due; ++word) {
+      for (uint64_t bits = peer.ack_waiting[word]; bits != 0 && !due;
+           bits &= bits - 1) {
+        const size_t p = word * 64 + std::countr_zero(bits);
+        due = peer.paths[p].ack_deadline() <= now;
+      }
+    }
+    if (!due) continue;
+    // One is due, so all that wait go along: the packet is paid for.
+    SendAcksTo(peer, now, /*force=*/true);
+    any = true;
+  }
+  if (any) FlushAll();
+  return any;
+}
+
+void Engine::SendAcksTo(Peer& peer, Time now, bool force) {
+  const PathId way = PickAckPath(peer);
+  if (way == kNoPath) return;
+  wire::AckPacket packet;
+  packet.peer = peer.far_id;
+  const auto leave = [&] {
+    std::array<std::byte, wire::kMaxAckPacketBytes> bytes;
+    while (packet.count > 0) {
+      size_t written = 0;
+      const size_t size =
+          wire::EncodeAcks(packet, peer.tx_key, bytes, &written);
+      HAWSER_CHECK(written > 0);
+      // Too large for a staged header: it goes as payload, and at once,
+      // because `bytes` is used again.
+      StagePacket(peer, way, {},
+                  {bytes.data(), static_cast<uint32_t>(size), 0});
+      Flush(peer.places[way.value].plane);
+      metrics_.acks_sent.Add(1);
+      std::move(packet.acks + written, packet.acks + packet.count,
+                packet.acks);
+      packet.count = static_cast<uint8_t>(packet.count - written);
+    }
+  };
+  for (size_t word = 0; word < peer.ack_waiting.size(); ++word) {
+    for (uint64_t bits = peer.ack_waiting[word]; bits != 0;
+         bits &= bits - 1) {
+      const size_t p = word * 64 + std::countr_zero(bits);
+      const auto ack = peer.paths[p].TakeAck(now, force);
+      if (!ack) continue;
+      peer.ack_waiting[word] &= ~(uint64_t{1} << p % 64);
+      packet.acks[packet.count++] = *ack;
+      if (packet.count == wire::kMaxAcksPerPacket) leave();
+    }
+  }
+  if (packet.count > 0) leave();
+}
+
+PathId Engine::PickAckPath(Peer& peer) {
+  // Acks take turns over the paths that seem to work, so that one that is dead
+  // in this direction alone cannot swallow them all.
+  PathId way = kNoPath;
+  for (size_t tries = 0; tries < peer.paths.size(); ++tries) {
+    const size_t p = peer.next_ack_path++ % peer.paths.size();
+    if (planes_[peer.places[p].plane]->tx_room() == 0) continue;
+    way = peer.paths[p].id();
+    if (peer.paths[p].state() == Path::State::kOpen) break;
+  }
+  return way;
+}
+
+// --- Cargo -----------------------------------------------------------------
+
+bool Engine::SendCargo(Time now) {
+  for (Peer* peer : unserved_) Touch(*peer);
+  unserved_.clear();
+  // Peers take turns at being first, and so at having all of the budget.
+  working_.assign(touched_.begin(), touched_.end());
+  if (working_.size() > 1) {
+    std::rotate(working_.begin(),
+                working_.begin() + first_served_++ % working_.size(),
+                working_.end());
+  }
+  size_t budget = kTurnPackets;
+  bool sent = false;
+  for (Peer* peer : working_) sent |= SendCargoTo(*peer, budget, now);
+  FlushAll();
+  return sent;
+}
+
+bool Engine::SendCargoTo(Peer& peer, size_t& budget, Time now) {
+  if (!peer.alive() || !peer.HasCargo()) return false;
+  for (const Path& path : peer.paths) RefreshSendable(peer, path, now);
+  bool sent = false;
+  while (budget > 0 && peer.HasCargo()) {
+    const PathId id = peer.scheduler->Pick({peer.paths, peer.sendable}, now);
+    if (id == kNoPath) break;
+    Path& path = peer.paths[id.value];
+    const size_t count =
+        SendBurst(peer, path, std::min(budget, RoomFor(peer, path)), now);
+    budget -= count;
+    sent |= count > 0;
+    RefreshSendable(peer, path, now);
+  }
+  // Windows and pacers call again by acks and deadlines; a spent budget and a
+  // full NIC do not.
+  const bool no_room =
+      std::any_of(planes_.begin(), planes_.end(),
+                  [](const Datapath* plane) { return plane->tx_room() == 0; });
+  if (peer.HasCargo() && (budget == 0 || no_room)) unserved_.push_back(&peer);
+  return sent;
+}
+
+size_t Engine::RoomFor(const Peer& peer, const Path& path) {
+  const uint16_t plane = peer.places[path.id().value].plane;
+  const size_t burst =
+      std::min<size_t>(planes_[plane]->burst_packets(peer.id), kSendBatch);
+  // A burst is one train to the datapath: it is staged whole.
+  if (stages_[plane]->count + burst > kSendBatch) Flush(plane);
+  const size_t room = planes_[plane]->tx_room();
+  return std::min(burst, room - std::min(room, stages_[plane]->count));
+}
+
+size_t Engine::SendBurst(Peer& peer, Path& path, size_t most, Time now) {
+  const uint32_t full = MaxPacket(peer, path);
+  const uint32_t max_payload =
+      (full - static_cast<uint32_t>(wire::kDataHeaderBytes)) / kLineBytes *
+      kLineBytes;
+  size_t count = 0;
+  while (count < most) {
+    FlowRecord* record = nullptr;
+    const auto cargo = NextCargo(peer, &record, max_payload);
+    if (!cargo) break;
+    ++count;
+    const Path::Numbered numbered =
+        path.Send(*cargo,
+                  static_cast<uint32_t>(wire::kDataHeaderBytes) +
+                      cargo->length,
+                  now);
+    const bool goes_on = path.CanSend(full, now) && peer.HasCargo();
+    // The receiver need not wait for more of this path where a train ends.
+    const bool last = !goes_on || (count == most && most > 1);
+    SendPacket(peer, path, record, *cargo, numbered, last);
+    if (!goes_on) break;
+  }
+  return count;
+}
+
+std::optional<wire::Cargo> Engine::NextCargo(Peer& peer, FlowRecord** record,
+                                             uint32_t max_payload) {
+  *record = nullptr;
+  if (!peer.closes.empty()) {
+    const wire::Cargo close = peer.closes.front();
+    peer.closes.erase(peer.closes.begin());
+    return close;
+  }
+  while (!peer.ready_receives.empty()) {
+    *record = peer.ready_receives.Pop();
+    auto grant = (*record)->receive->Next();
+    if ((*record)->ready()) peer.ready_receives.Push(*record);
+    if (grant) return grant;
+  }
+  while (!peer.ready_sends.empty()) {
+    *record = peer.ready_sends.Pop();
+    auto cargo = (*record)->send->Next(max_payload);
+    if ((*record)->ready()) peer.ready_sends.Push(*record);
+    if (cargo) return cargo;
+  }
+  return std::nullopt;
+}
+
+void Engine::SendPacket(Peer& peer, const Path& path,
+                        const FlowRecord* record, const wire::Cargo& cargo,
+                        const Path::Numbered& numbered, bool ack_now) {
+  wire::PacketHeader header;
+  header.peer = peer.far_id;
+  header.path = path.id();
+  header.number = numbered.number;
+  header.open_span = numbered.open_span;
+  header.ack_now = ack_now;
+  header.cargo = cargo;
+  MemorySlice payload;
+  // A close carries the far end's id already: our half may be gone.
+  if (record != nullptr) header.cargo.flow = record->far_id;
+  if (cargo.kind == wire::CargoKind::kGrant) {
+    header.grant = record->receive->Describe(cargo);
+  } else if (cargo.kind == wire::CargoKind::kData) {
+    payload = record->send->Payload(cargo);
+    header.message_bytes = record->send->message_bytes(cargo.message);
+    if (check_payload_) {
+      header.payload_checked = true;
+      header.payload_check =
+          wire::CheckOf({payload.data, payload.length}, peer.tx_key);
+    }
+  }
+  EncodeAndStage(peer, header, payload);
+  if (cargo.resend) metrics_.packets_resent.Add(1);
+}
+
+void Engine::SendProbe(Peer& peer, Path& path, Time now) {
+  if (planes_[peer.places[path.id().value].plane]->tx_room() == 0) return;
+  wire::PacketHeader header;
+  header.peer = peer.far_id;
+  header.path = path.id();
+  header.ack_now = true;
+  header.cargo.kind = wire::CargoKind::kProbe;
+  // A suspect path is asked with a packet as large as those it lost: a path
+  // that lets only small ones through must not come back.
+  MemorySlice payload;
+  if (path.state() == Path::State::kSuspect) {
+    header.padded = true;
+    payload = {padding_.data(),
+               MaxPacket(peer, path) -
+                   static_cast<uint32_t>(wire::kMaxHeaderBytes),
+               0};
+  }
+  const Path::Numbered numbered = path.Send(
+      header.cargo,
+      static_cast<uint32_t>(wire::kMaxHeaderBytes) + payload.length, now);
+  header.number = numbered.number;
+  header.open_span = numbered.open_span;
+  EncodeAndStage(peer, header, payload);
+  metrics_.probes_sent.Add(1);
+}
+
+void Engine::EncodeAndStage(const Peer& peer, const wire::PacketHeader& header,
+                            MemorySlice payload) {
+  std::array<std::byte, wire::kMaxHeaderBytes> bytes;
+  const size_t size = wire::EncodePacket(header, peer.tx_key, bytes);
+  StagePacket(peer, header.path, std::span(bytes).first(size), payload);
+  metrics_.packets_sent.Add(1);
+}
+
+// --- The door --------------------------------------------------------------
+
+uint32_t Engine::MaxPacket(const Peer& peer, const Path& path) const {
+  return std::min<uint32_t>(
+      planes_[peer.places[path.id().value].plane]->max_packet_bytes(peer.id),
+      static_cast<uint32_t>(config_.packet_bytes) / kLineBytes * kLineBytes +
+          wire::kDataHeaderBytes);
+}
+
+void Engine::RefreshSendable(Peer& peer, const Path& path, Time now) {
+  const uint16_t p = path.id().value;
+  const uint16_t plane = peer.places[p].plane;
+  const uint64_t bit = uint64_t{1} << p % 64;
+  const bool can = planes_[plane]->tx_room() > stages_[plane]->count &&
+                   path.CanSend(MaxPacket(peer, path), now);
+  uint64_t& word = peer.sendable[p / 64];
+  word = can ? word | bit : word & ~bit;
+}
+
+void Engine::StagePacket(const Peer& peer, PathId path,
+                    std::span<const std::byte> header, MemorySlice payload) {
+  const PathPlace place = peer.places[path.value];
+  Stage& stage = *stages_[place.plane];
+  if (stage.count == kSendBatch) Flush(place.plane);
+  auto& bytes = stage.headers[stage.count];
+  std::copy(header.begin(), header.end(), bytes.begin());
+  stage.packets[stage.count++] = {peer.id, place.entropy,
+                                  std::span(bytes).first(header.size()),
+                                  payload};
+}
+
+void Engine::Flush(uint16_t plane) {
+  Stage& stage = *stages_[plane];
+  if (stage.count == 0) return;
+  planes_[plane]->Send(std::span(stage.packets).first(stage.count));
+  stage.count = 0;
+}
+
+void Engine::FlushAll() {
+  for (uint16_t plane = 0; plane < planes_.size(); ++plane) Flush(plane);
+}
+
+}  // namespace hawser

@@ -1,0 +1,100 @@
+#include "transport/engine/peer.h"
+
+#include "transport/base/check.h"
+#include "transport/base/random.h"
+#include "transport/congestion/fixed_window.h"
+#include "transport/congestion/swift.h"
+#include "transport/spray/adaptive.h"
+#include "transport/spray/round_robin.h"
+
+namespace hawser {
+
+void ReadyList::Push(FlowRecord* record) {
+  if (record->listed) return;
+  record->listed = true;
+  record->next_ready = nullptr;
+  (head_ ? tail_->next_ready : head_) = record;
+  tail_ = record;
+}
+
+FlowRecord* ReadyList::Pop() {
+  FlowRecord* record = head_;
+  head_ = record->next_ready;
+  record->listed = false;
+  return record;
+}
+
+void ReadyList::Remove(FlowRecord* record) {
+  if (!record->listed) return;
+  FlowRecord* before = nullptr;
+  for (FlowRecord* at = head_; at != record; at = at->next_ready) before = at;
+  (before ? before->next_ready : head_) = record->next_ready;
+  if (tail_ == record) tail_ = before;
+  record->listed = false;
+}
+
+FlowRecord* FlowTable::Find(FlowId id) const {
+  const uint32_t slot = id.value & 0xffff;
+  if (slot >= slots_.size() || !slots_[slot].record ||
+      slots_[slot].generation != id.value >> 16) {
+    return nullptr;
+  }
+  return slots_[slot].record.get();
+}
+
+FlowId FlowTable::Add(std::unique_ptr<FlowRecord> record) {
+  // The last index is left out, so that no id equals kNoFlow.
+  if (free_.empty() && slots_.size() == 0xffff) return kNoFlow;
+  if (free_.empty()) {
+    free_.push_back(static_cast<uint16_t>(slots_.size()));
+    slots_.emplace_back();
+  }
+  const uint16_t slot = free_.back();
+  free_.pop_back();
+  const FlowId id{uint32_t{slots_[slot].generation} << 16 | slot};
+  record->id = id;
+  slots_[slot].record = std::move(record);
+  return id;
+}
+
+std::unique_ptr<FlowRecord> FlowTable::Remove(FlowId id) {
+  HAWSER_CHECK(Find(id) != nullptr);
+  Slot& slot = slots_[id.value & 0xffff];
+  ++slot.generation;
+  free_.push_back(static_cast<uint16_t>(id.value & 0xffff));
+  return std::move(slot.record);
+}
+
+std::unique_ptr<PathScheduler> MakePathScheduler(const Config& config,
+                                                 uint64_t seed) {
+  if (config.scheduler == "round_robin") return std::make_unique<RoundRobin>();
+  return std::make_unique<Adaptive>(seed);
+}
+
+std::unique_ptr<CongestionControl> MakeCongestionControl(
+    const Config& config, uint32_t packet_bytes) {
+  const auto window = static_cast<uint32_t>(config.window_bytes);
+  if (config.congestion == "fixed_window") {
+    return std::make_unique<FixedWindow>(window);
+  }
+  Swift::Parameters parameters;
+  parameters.packet_bytes = packet_bytes;
+  parameters.initial_window_bytes = window;
+  parameters.max_window_bytes =
+      std::max(window, parameters.max_window_bytes);
+  parameters.target_delay = Duration::Micros(config.target_delay_us);
+  parameters.scaling_delay = parameters.target_delay;
+  return std::make_unique<Swift>(parameters);
+}
+
+wire::PacketKey DeriveKey(const wire::EndpointIdentity& from,
+                          uint16_t from_engine,
+                          const wire::EndpointIdentity& to,
+                          uint16_t to_engine) {
+  uint64_t key = Mix64(from.id + from_engine);
+  key = Mix64(key ^ from.secret);
+  key = Mix64(key ^ (to.id + to_engine));
+  return Mix64(key ^ to.secret);
+}
+
+}  // namespace hawser

@@ -1,0 +1,146 @@
+// One remote engine: the paths to it, and the flows that share them.
+// Knows: paths, flows, whose turn it is.  Never: sockets, threads.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "transport/base/ids.h"
+#include "transport/base/time.h"
+#include "transport/engine/config.h"
+#include "transport/message/recv_flow.h"
+#include "transport/message/request.h"
+#include "transport/message/send_flow.h"
+#include "transport/path/path.h"
+#include "transport/spray/path_scheduler.h"
+#include "transport/wire/handshake.h"
+#include "transport/wire/header.h"
+
+namespace hawser {
+
+enum class Direction : uint8_t { kSend, kReceive };
+
+struct Peer;
+
+// One half of one flow, as its engine keeps it. Exactly one of `send` and
+// `receive` is there.
+struct FlowRecord {
+  Peer* peer = nullptr;
+  FlowId id;
+  FlowId far_id = kNoFlow;  // Until the handshake is over.
+  RequestQueue queue;       // Shared with the application.
+  std::unique_ptr<SendFlow> send;
+  std::unique_ptr<RecvFlow> receive;
+  FlowRecord* next_ready = nullptr;
+  bool listed = false;      // In its peer's ready list.
+  bool busy = false;        // Has open requests.
+  bool far_closed = false;  // The other half is gone.
+
+  bool full() const { return send ? send->full() : receive->full(); }
+  bool ready() const { return send ? send->ready() : receive->ready(); }
+  bool idle() const { return send ? send->idle() : receive->idle(); }
+  void OnFailed(Request::Outcome why) {
+    send ? send->OnFailed(why) : receive->OnFailed(why);
+  }
+};
+
+// Flows with something to send, in the order in which they take turns.
+class ReadyList {
+ public:
+  bool empty() const { return head_ == nullptr; }
+  void Push(FlowRecord* record);  // Nothing happens if it is listed.
+  FlowRecord* Pop();              // Not when empty.
+  void Remove(FlowRecord* record);
+
+ private:
+  FlowRecord* head_ = nullptr;
+  FlowRecord* tail_ = nullptr;
+};
+
+// The flows of one direction, found by id. A slot is used again, under a new
+// generation.
+class FlowTable {
+ public:
+  FlowRecord* Find(FlowId id) const;  // nullptr: unknown, or closed.
+  FlowId Add(std::unique_ptr<FlowRecord> record);
+  std::unique_ptr<FlowRecord> Remove(FlowId id);
+  template <class Function>
+  void ForEach(Function function) const {
+    for (const Slot& slot : slots_) {
+      if (slot.record) function(*slot.record);
+    }
+  }
+
+ private:
+  struct Slot {
+    std::unique_ptr<FlowRecord> record;
+    uint16_t generation = 0;
+  };
+  std::vector<Slot> slots_;
+  std::vector<uint16_t> free_;
+};
+
+// Where a path leaves: through which plane, and under which entropy.
+struct PathPlace {
+  uint16_t plane = 0;
+  uint16_t entropy = 0;
+};
+
+struct Peer {
+  // kNew: known by its identity; may send to us. kOpen: we may send to it.
+  // kLeaving: it said goodbye; what is still open has a moment to settle.
+  enum class State : uint8_t { kNew, kOpen, kLeaving, kLost };
+
+  PeerId id, far_id = kNoPeer;
+  State state = State::kNew;
+  wire::EndpointIdentity identity;
+  uint16_t far_engine = 0;
+  std::string name;   // "host:pid", for humans.
+  std::string cause;  // kLost: a sentence for humans.
+  bool cause_told = false;
+  wire::PacketKey tx_key = 0, rx_key = 0;
+
+  std::vector<Path> paths;        // Sized when it opens, then fixed.
+  std::vector<PathPlace> places;  // Of each path.
+  std::vector<uint64_t> sendable;     // One bit per path.
+  std::vector<uint64_t> ack_waiting;  // The same: packets no ack spoke of.
+  std::unique_ptr<PathScheduler> scheduler;
+  uint16_t next_ack_path = 0;   // Acks take turns over the open paths...
+  uint16_t next_probe_path = 0;  // ...and signs of life over all.
+
+  FlowTable sends, receives;
+  ReadyList ready_sends, ready_receives;
+  std::vector<wire::Cargo> closes;  // kClose, yet to leave; oldest first.
+  uint32_t busy_flows = 0;
+
+  Time last_heard;
+  PathId last_heard_path = kNoPath;
+  Time busy_since;   // The first open request came.
+  Time last_sign;    // When we last asked for a sign of life.
+  Time leaving_at = Time::Never();
+
+  bool touched = false;   // In the engine's list of peers to look after.
+  bool alive() const {
+    return state == State::kOpen || state == State::kLeaving;
+  }
+  bool HasCargo() const {
+    return !closes.empty() || !ready_receives.empty() || !ready_sends.empty();
+  }
+};
+
+// The only place where a policy's name in Config becomes an object.
+std::unique_ptr<PathScheduler> MakePathScheduler(const Config& config,
+                                                 uint64_t seed);
+std::unique_ptr<CongestionControl> MakeCongestionControl(
+    const Config& config, uint32_t packet_bytes);
+
+// The key under which `from` checks what it sends to `to`.
+wire::PacketKey DeriveKey(const wire::EndpointIdentity& from,
+                          uint16_t from_engine,
+                          const wire::EndpointIdentity& to,
+                          uint16_t to_engine);
+
+}  // namespace hawser

@@ -1,0 +1,429 @@
+#include "transport/engine/rendezvous.h"
+
+#include <fcntl.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <poll.h>
+#include <sys/random.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstring>
+#include <optional>
+#include <string>
+
+#include "absl/strings/str_cat.h"
+#include "transport/engine/clock.h"
+
+namespace hawser {
+namespace {
+
+constexpr uint32_t kHandleMagic = 0x48575331;  // "HWS1"
+// Strangers may open connections and say nothing; the oldest gives way.
+constexpr size_t kMaxGuests = 256;
+// A listener whose host died is noticed by the kernel's keepalive: after 10 s
+// of silence, six probes 5 s apart.
+constexpr int kKeepIdleSeconds = 10, kKeepIntervalSeconds = 5, kKeepProbes = 6;
+
+// The handle's layout. Only ever copied, never pointed at.
+struct HandleWords {
+  uint32_t magic = kHandleMagic;
+  uint16_t version = wire::kHandshakeVersion;
+  uint16_t engines = 0;
+  uint64_t id = 0, secret = 0, nonce = 0;
+  uint16_t family = 0;
+  uint16_t port = 0;  // Network byte order, as is the address.
+  uint32_t scope = 0;
+  uint8_t address[16] = {};
+};
+static_assert(sizeof(HandleWords) == 56);
+
+std::string LastError(const char* what) {
+  return absl::StrCat(what, ": ", strerror(errno));
+}
+
+socklen_t LengthOf(const sockaddr_storage& address) {
+  return address.ss_family == AF_INET ? sizeof(sockaddr_in)
+                                      : sizeof(sockaddr_in6);
+}
+
+void Put(const sockaddr_storage& address, HandleWords& words) {
+  words.family = address.ss_family;
+  if (address.ss_family == AF_INET) {
+    const auto& v4 = reinterpret_cast<const sockaddr_in&>(address);
+    words.port = v4.sin_port;
+    std::memcpy(words.address, &v4.sin_addr, 4);
+  } else {
+    const auto& v6 = reinterpret_cast<const sockaddr_in6&>(address);
+    words.port = v6.sin6_port;
+    words.scope = v6.sin6_scope_id;
+    std::memcpy(words.address, &v6.sin6_addr, 16);
+  }
+}
+
+std::optional<sockaddr_storage> Get(const HandleWords& words) {
+  sockaddr_storage address = {};
+  if (words.family == AF_INET) {
+    auto& v4 = reinterpret_cast<sockaddr_in&>(address);
+    v4.sin_family = AF_INET;
+    v4.sin_port = words.port;
+    std::memcpy(&v4.sin_addr, words.address, 4);
+  } else if (words.family == AF_INET6) {
+    auto& v6 = reinterpret_cast<sockaddr_in6&>(address);
+    v6.sin6_family = AF_INET6;
+    v6.sin6_port = words.port;
+    v6.sin6_scope_id = words.scope;
+    std::memcpy(&v6.sin6_addr, words.address, 16);
+  } else {
+    return std::nullopt;
+  }
+  return address;
+}
+
+}  // namespace
+
+// One TCP connection that carries frames. Owns the descriptor.
+class HandshakeStream {
+ public:
+  explicit HandshakeStream(int fd) : fd_(fd) {
+    const int on = 1;
+    setsockopt(fd_, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
+  }
+  ~HandshakeStream() { close(fd_); }
+  HandshakeStream(const HandshakeStream&) = delete;
+  HandshakeStream& operator=(const HandshakeStream&) = delete;
+
+  int fd() const { return fd_; }
+  // Whether connect() has come to an end; its errno in `*error`.
+  bool Connected(int* error) const {
+    pollfd waits = {fd_, POLLOUT, 0};
+    if (poll(&waits, 1, 0) <= 0) return false;
+    socklen_t length = sizeof(*error);
+    if (getsockopt(fd_, SOL_SOCKET, SO_ERROR, error, &length) != 0) {
+      *error = errno;
+    }
+    return true;
+  }
+  // A frame is far smaller than a socket's buffer: all of it goes, or the
+  // connection is broken.
+  bool Write(std::span<const std::byte> frame) const {
+    return send(fd_, frame.data(), frame.size(), MSG_NOSIGNAL) ==
+           static_cast<ssize_t>(frame.size());
+  }
+  // Reads what is there. kFrame: header() and body() are whole. kForeign: it
+  // does not speak our language. kEnd: closed in an orderly way, on a frame's
+  // border.
+  enum class Got : uint8_t { kNothing, kFrame, kForeign, kEnd, kBroken };
+  Got Read() {
+    while (true) {
+      size_t wanted = wire::kFrameHeaderBytes;
+      if (held_ >= wire::kFrameHeaderBytes) {
+        if (!header_) {
+          header_ = wire::DecodeFrameHeader(
+              std::span(bytes_).first(wire::kFrameHeaderBytes));
+          if (!header_) return Got::kForeign;
+        }
+        wanted += header_->body_bytes;
+        if (held_ == wanted) return Got::kFrame;
+      }
+      const ssize_t got =
+          recv(fd_, bytes_.data() + held_, wanted - held_, MSG_DONTWAIT);
+      if (got == 0) return held_ == 0 ? Got::kEnd : Got::kBroken;
+      if (got < 0) {
+        return errno == EAGAIN || errno == EINTR ? Got::kNothing
+                                                 : Got::kBroken;
+      }
+      held_ += static_cast<size_t>(got);
+    }
+  }
+  const wire::FrameHeader& header() const { return *header_; }
+  std::span<const std::byte> body() const {
+    return std::span(bytes_).subspan(wire::kFrameHeaderBytes,
+                                     header_->body_bytes);
+  }
+  void NextFrame() {
+    held_ = 0;
+    header_.reset();
+  }
+  // The far side sees a reset, and not an end of file, when this closes.
+  void Abort() const {
+    const linger now = {1, 0};
+    setsockopt(fd_, SOL_SOCKET, SO_LINGER, &now, sizeof(now));
+  }
+
+ private:
+  const int fd_;
+  std::array<std::byte, wire::kMaxFrameBytes> bytes_;
+  size_t held_ = 0;
+  std::optional<wire::FrameHeader> header_;
+};
+
+// --- Listener --------------------------------------------------------------
+
+// A connection that may become a flow.
+struct Listener::Guest {
+  Guest(int fd, Time until) : stream(fd), deadline(until) {}
+  HandshakeStream stream;
+  Time deadline;
+  std::unique_ptr<FlowEnd> flow;  // Once the Hello was good.
+};
+
+absl::StatusOr<std::unique_ptr<Listener>> Listener::Create(
+    Endpoint& endpoint) {
+  auto listener = std::unique_ptr<Listener>(new Listener(endpoint));
+  sockaddr_storage address = endpoint.interfaces().front().address;
+  const std::string where = ToString(address);
+  listener->fd_ = socket(address.ss_family,
+                         SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+  if (listener->fd_ < 0) {
+    return absl::ResourceExhaustedError(LastError("socket"));
+  }
+  socklen_t length = LengthOf(address);
+  if (bind(listener->fd_, reinterpret_cast<sockaddr*>(&address), length) !=
+          0 ||
+      listen(listener->fd_, SOMAXCONN) != 0 ||
+      getsockname(listener->fd_, reinterpret_cast<sockaddr*>(&address),
+                  &length) != 0) {
+    return absl::UnavailableError(
+        LastError(absl::StrCat("cannot listen on ", where).c_str()));
+  }
+  if (getrandom(&listener->nonce_, sizeof(listener->nonce_), 0) !=
+      sizeof(listener->nonce_)) {
+    return absl::UnavailableError(LastError("getrandom"));
+  }
+  HandleWords words;
+  words.engines = endpoint.engines();
+  words.id = endpoint.identity().id;
+  words.secret = endpoint.identity().secret;
+  words.nonce = listener->nonce_;
+  Put(address, words);
+  std::memcpy(listener->handle_.data(), &words, sizeof(words));
+  return listener;
+}
+
+Listener::~Listener() {
+  for (const auto& guest : guests_) guest->stream.Abort();
+  if (fd_ >= 0) close(fd_);
+}
+
+absl::StatusOr<std::unique_ptr<FlowEnd>> Listener::Accept() {
+  const Time now = MonotonicNow();
+  const Duration patience =
+      Duration::Millis(endpoint_.config().handshake_timeout_ms);
+  while (true) {
+    const int fd =
+        accept4(fd_, nullptr, nullptr, SOCK_NONBLOCK | SOCK_CLOEXEC);
+    if (fd < 0) {
+      if (errno == EAGAIN || errno == EINTR || errno == ECONNABORTED) break;
+      return absl::ResourceExhaustedError(LastError("accept"));
+    }
+    if (guests_.size() == kMaxGuests) guests_.erase(guests_.begin());
+    guests_.push_back(std::make_unique<Guest>(fd, now + patience));
+  }
+  for (size_t i = 0; i < guests_.size();) {
+    switch (Serve(*guests_[i], now)) {
+      case Progress::kAgain:
+        ++i;
+        break;
+      case Progress::kGone:
+        guests_.erase(guests_.begin() + i);
+        break;
+      case Progress::kAccepted: {
+        std::unique_ptr<FlowEnd> flow = std::move(guests_[i]->flow);
+        guests_.erase(guests_.begin() + i);
+        return flow;
+      }
+    }
+  }
+  return std::unique_ptr<FlowEnd>();
+}
+
+Listener::Progress Listener::Serve(Guest& guest, Time now) {
+  switch (guest.stream.Read()) {
+    case HandshakeStream::Got::kNothing:
+      if (now < guest.deadline) return Progress::kAgain;
+      endpoint_.Log(LogLevel::kInfo,
+                    guest.flow ? "a connector did not read its welcome in time"
+                               : "a connection said no hello in time");
+      return Progress::kGone;
+    case HandshakeStream::Got::kEnd:
+      return guest.flow ? Progress::kAccepted : Progress::kGone;
+    case HandshakeStream::Got::kForeign:
+      endpoint_.Log(LogLevel::kInfo,
+                    "a connection that does not speak Hawser was closed");
+      return Progress::kGone;
+    case HandshakeStream::Got::kBroken:
+      return Progress::kGone;
+    case HandshakeStream::Got::kFrame:
+      break;
+  }
+  const absl::Status greeted = Greet(guest);
+  if (greeted.ok()) {
+    guest.stream.NextFrame();
+    return Progress::kAgain;
+  }
+  endpoint_.Log(LogLevel::kInfo,
+                absl::StrCat("a handshake was refused: ", greeted.message()));
+  guest.stream.Write(wire::EncodeRefusal(
+      {greeted.message().data(), greeted.message().size()}));
+  return Progress::kGone;
+}
+
+// Judges a Hello and answers it with a Welcome; what it returns is the reason
+// for a refusal.
+absl::Status Listener::Greet(Guest& guest) {
+  const wire::FrameHeader& header = guest.stream.header();
+  if (header.version != wire::kHandshakeVersion) {
+    return absl::FailedPreconditionError(absl::StrCat(
+        "this side speaks version ", wire::kHandshakeVersion,
+        " of Hawser's handshake, the other side version ", header.version,
+        "; expected the same on both sides"));
+  }
+  const auto theirs = header.kind == wire::FrameKind::kHello && !guest.flow
+                          ? wire::DecodeIntroduction(header,
+                                                     guest.stream.body())
+                          : std::nullopt;
+  if (!theirs) {
+    return absl::InvalidArgumentError("expected one intact hello");
+  }
+  if (theirs->listener_nonce != nonce_) {
+    return absl::PermissionDeniedError(
+        "the hello does not know this listener's handle");
+  }
+  auto draft = endpoint_.OpenFlow(Direction::kReceive, theirs->engine,
+                                  theirs->identity, theirs->engine);
+  if (!draft.ok()) return draft.status();
+  if (theirs->datapath != draft->introduction.datapath) {
+    return absl::FailedPreconditionError(absl::StrCat(
+        "this side uses the datapath ", draft->introduction.datapath,
+        ", the other side ", theirs->datapath,
+        "; expected the same HAWSER_DATAPATH on both sides"));
+  }
+  if (absl::Status connected = endpoint_.ConnectFlow(*draft->flow, *theirs);
+      !connected.ok()) {
+    return connected;
+  }
+  if (!guest.stream.Write(wire::EncodeIntroduction(
+          wire::FrameKind::kWelcome, draft->introduction))) {
+    return absl::UnavailableError("the connection broke");
+  }
+  guest.flow = std::move(draft->flow);
+  return absl::OkStatus();
+}
+
+// --- Connector -------------------------------------------------------------
+
+absl::StatusOr<std::unique_ptr<Connector>> Connector::Create(
+    Endpoint& endpoint, std::span<const std::byte> handle) {
+  HandleWords words;
+  if (handle.size() < sizeof(words)) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("a listen handle has at least ", sizeof(words),
+                     " bytes, and not ", handle.size()));
+  }
+  std::memcpy(&words, handle.data(), sizeof(words));
+  const auto address = Get(words);
+  if (words.magic != kHandleMagic || !address || words.engines == 0) {
+    return absl::InvalidArgumentError(
+        "this is not a handle of a Hawser listener; expected the bytes that "
+        "listen() filled in, unchanged");
+  }
+  if (words.version != wire::kHandshakeVersion) {
+    return absl::FailedPreconditionError(absl::StrCat(
+        "the listener speaks version ", words.version,
+        " of Hawser's handshake, this side version ",
+        wire::kHandshakeVersion, "; expected the same on both sides"));
+  }
+  auto connector = std::unique_ptr<Connector>(new Connector(endpoint));
+  connector->where_ = ToString(*address);
+  connector->deadline_ =
+      MonotonicNow() + Duration::Millis(endpoint.config().handshake_timeout_ms);
+
+  // Comms to one peer are dealt out to its engines and ours alike.
+  static std::atomic<uint16_t> next_engine{0};
+  const auto engine = static_cast<uint16_t>(
+      next_engine.fetch_add(1, std::memory_order_relaxed) %
+      std::min(endpoint.engines(), words.engines));
+  auto draft = endpoint.OpenFlow(Direction::kSend, engine,
+                                 {words.id, words.secret}, engine);
+  if (!draft.ok()) return draft.status();
+  connector->draft_ = *std::move(draft);
+  connector->draft_.introduction.listener_nonce = words.nonce;
+
+  const int fd = socket(address->ss_family,
+                        SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+  if (fd < 0) return absl::ResourceExhaustedError(LastError("socket"));
+  connector->stream_ = std::make_unique<HandshakeStream>(fd);
+  const int on = 1;
+  setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &on, sizeof(on));
+  setsockopt(fd, IPPROTO_TCP, TCP_KEEPIDLE, &kKeepIdleSeconds, sizeof(int));
+  setsockopt(fd, IPPROTO_TCP, TCP_KEEPINTVL, &kKeepIntervalSeconds,
+             sizeof(int));
+  setsockopt(fd, IPPROTO_TCP, TCP_KEEPCNT, &kKeepProbes, sizeof(int));
+  if (connect(fd, reinterpret_cast<const sockaddr*>(&*address),
+              LengthOf(*address)) != 0 &&
+      errno != EINPROGRESS) {
+    return absl::UnavailableError(
+        LastError(absl::StrCat("connect to ", connector->where_).c_str()));
+  }
+  return connector;
+}
+
+Connector::~Connector() {
+  // Given up before the end: the listener must not take the flow for made.
+  if (stream_ && draft_.flow) stream_->Abort();
+}
+
+absl::StatusOr<std::unique_ptr<FlowEnd>> Connector::Connect() {
+  if (!greeted_) {
+    int error = 0;
+    if (!stream_->Connected(&error)) {
+      if (MonotonicNow() < deadline_) return std::unique_ptr<FlowEnd>();
+      error = ETIMEDOUT;
+    }
+    if (error != 0) {
+      return absl::UnavailableError(
+          absl::StrCat("connect to ", where_, ": ", strerror(error)));
+    }
+    if (!stream_->Write(wire::EncodeIntroduction(wire::FrameKind::kHello,
+                                                 draft_.introduction))) {
+      return absl::UnavailableError(
+          absl::StrCat("the listener at ", where_, " closed the connection"));
+    }
+    greeted_ = true;
+  }
+  switch (stream_->Read()) {
+    case HandshakeStream::Got::kNothing:
+      return std::unique_ptr<FlowEnd>();
+    case HandshakeStream::Got::kFrame:
+      break;
+    case HandshakeStream::Got::kForeign:
+      return absl::UnavailableError(
+          absl::StrCat("what listens at ", where_, " does not speak Hawser"));
+    case HandshakeStream::Got::kEnd:
+    case HandshakeStream::Got::kBroken:
+      return absl::UnavailableError(absl::StrCat(
+          "the listener at ", where_, " went away during the handshake"));
+  }
+  if (const auto reason =
+          wire::DecodeRefusal(stream_->header(), stream_->body())) {
+    return absl::FailedPreconditionError(
+        absl::StrCat("the listener at ", where_, " refused: ", *reason));
+  }
+  const auto theirs = stream_->header().kind == wire::FrameKind::kWelcome
+                          ? wire::DecodeIntroduction(stream_->header(),
+                                                     stream_->body())
+                          : std::nullopt;
+  if (!theirs) {
+    return absl::UnavailableError(absl::StrCat(
+        "the listener at ", where_, " sent neither welcome nor refusal"));
+  }
+  if (absl::Status connected = endpoint_.ConnectFlow(*draft_.flow, *theirs);
+      !connected.ok()) {
+    return connected;
+  }
+  return std::move(draft_.flow);
+}
+
+}  // namespace hawser

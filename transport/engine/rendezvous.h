@@ -1,0 +1,81 @@
+// How two endpoints find each other: a handshake over a TCP connection that is
+// gone when it is over.
+// Knows: non-blocking sockets, frames, patience.  Never: packets, paths.
+//
+// The listener's handle travels by the application's own means. Connector and
+// Listener are asked again and again until they have an answer; neither ever
+// waits. Hello goes one way, Welcome or Refusal the other; then the connector
+// closes, and that end of file is what tells the listener that the Welcome was
+// read. A connection that falls short of this holds nothing beyond
+// HAWSER_HANDSHAKE_TIMEOUT_MS.
+#pragma once
+
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "transport/base/time.h"
+#include "transport/engine/endpoint.h"
+
+namespace hawser {
+
+// What a connector must be given. Plain bytes; 56 of them are in use.
+inline constexpr size_t kListenHandleBytes = 64;
+using ListenHandle = std::array<std::byte, kListenHandleBytes>;
+
+class HandshakeStream;
+
+class Listener {
+ public:
+  // Listens on the address of the endpoint's first interface. The endpoint
+  // outlives the listener.
+  static absl::StatusOr<std::unique_ptr<Listener>> Create(Endpoint& endpoint);
+  ~Listener();
+
+  const ListenHandle& handle() const { return handle_; }
+  // The receiving end of the next flow, or null: call again. Strangers are
+  // refused and are no error. Any number of flows may be accepted.
+  absl::StatusOr<std::unique_ptr<FlowEnd>> Accept();
+
+ private:
+  struct Guest;
+  explicit Listener(Endpoint& endpoint) : endpoint_(endpoint) {}
+  enum class Progress : uint8_t { kAgain, kAccepted, kGone };
+  Progress Serve(Guest& guest, Time now);
+  absl::Status Greet(Guest& guest);
+
+  Endpoint& endpoint_;
+  int fd_ = -1;
+  uint64_t nonce_ = 0;
+  ListenHandle handle_ = {};
+  std::vector<std::unique_ptr<Guest>> guests_;  // Oldest first.
+};
+
+class Connector {
+ public:
+  // InvalidArgument if the handle was not made by a Listener of this version.
+  static absl::StatusOr<std::unique_ptr<Connector>> Create(
+      Endpoint& endpoint, std::span<const std::byte> handle);
+  ~Connector();
+
+  // The sending end of the flow, or null: call again. Unavailable: the
+  // listener cannot be reached or went away. FailedPrecondition: it refused;
+  // the message has its reason. After an error or a flow, do not call again.
+  absl::StatusOr<std::unique_ptr<FlowEnd>> Connect();
+
+ private:
+  explicit Connector(Endpoint& endpoint) : endpoint_(endpoint) {}
+
+  Endpoint& endpoint_;
+  Time deadline_;  // For the TCP connection alone: the listener takes its time.
+  std::string where_;
+  std::unique_ptr<HandshakeStream> stream_;
+  Endpoint::Draft draft_;
+  bool greeted_ = false;
+};
+
+}  // namespace hawser

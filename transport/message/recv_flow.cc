@@ -1,0 +1,170 @@
+// Why the judge of duplicates sits here: paths deliver what they are given, as
+// often as it is sent, and only the flow knows which bytes are still missing.
+// Whether a cargo is new is decided by its bytes and not by its packet, so a
+// resend may be cut differently from the first copy, and it does not matter
+// which of them comes first.
+//
+// Three places a message can be, told by its signed distance (RFC 1982; ids
+// wrap at 2^32) from the oldest open one: behind the window it was done, so
+// its cargo is a late copy; in the window it is judged; ahead of it nobody has
+// asked for it, so nothing may be kept.
+#include "transport/message/recv_flow.h"
+
+#include <bit>
+
+#include "transport/base/check.h"
+#include "transport/base/copy_lines.h"
+
+namespace hawser {
+namespace {
+
+constexpr uint64_t Bit(uint64_t index) {
+  return uint64_t{1} << (index % RecvFlow::kMaxOpenMessages);
+}
+
+}  // namespace
+
+RecvFlow::RecvFlow(FlowId ours, FlowId theirs, MessageId first)
+    : ours_(ours),
+      theirs_(theirs),
+      first_(first),
+      messages_(kMaxOpenMessages),
+      arrived_(kMaxOpenMessages) {}
+
+bool RecvFlow::ready() const {
+  return lost_grants_ != 0 || next_grant_ != messages_.end();
+}
+
+// The front is open or there is none: what is done leaves from there.
+bool RecvFlow::idle() const { return messages_.empty(); }
+
+void RecvFlow::OnPosted(Request* request) {
+  if (failed_) {
+    request->Finish(failure_, 0);
+    return;
+  }
+  const uint64_t index =
+      messages_.Push({.request = request, .bytes = std::nullopt});
+  arrived_[index % kMaxOpenMessages].Clear();
+}
+
+RecvFlow::Placed RecvFlow::OnData(const wire::Cargo& cargo,
+                                  uint32_t message_bytes,
+                                  std::span<const std::byte> payload) {
+  const int64_t ahead = Ahead(cargo.message);
+  if (ahead < 0) {
+    // Done, unless it lies before the first message there ever was.
+    return messages_.begin() >= static_cast<uint64_t>(-ahead)
+               ? Placed::kDuplicate
+               : Placed::kUnexpected;
+  }
+  const uint64_t index = messages_.begin() + static_cast<uint64_t>(ahead);
+  if (index >= next_grant_) return Placed::kUnexpected;
+  Message& message = messages_[index];
+  if (message.request == nullptr) return Placed::kDuplicate;
+
+  // What follows would be our peer's mistake; the buffer does not pay for it.
+  const uint64_t length = payload.size();
+  if (length != cargo.length || cargo.offset + length > message_bytes ||
+      message.bytes.value_or(message_bytes) != message_bytes) {
+    return Placed::kUnexpected;
+  }
+  const MemorySlice& memory = message.request->memory;
+  if (message_bytes > memory.length) {
+    Finish(index, Request::Outcome::kTruncated, 0);
+    return Placed::kNew;
+  }
+  if (length == 0 && message_bytes != 0) return Placed::kUnexpected;
+
+  message.bytes = message_bytes;
+  if (length != 0) {
+    RangeSet& arrived = arrived_[index % kMaxOpenMessages];
+    const uint32_t end = cargo.offset + cargo.length;
+    if (arrived.Add(cargo.offset, end) == 0) return Placed::kDuplicate;
+    // All of it, though some may be here already: those bytes are the same.
+    CopyLines(memory.data + cargo.offset, payload.data(), length);
+    if (arrived.covered_bytes() != message_bytes) return Placed::kNew;
+  }
+  Finish(index, Request::Outcome::kOk, message_bytes);
+  return Placed::kNew;
+}
+
+void RecvFlow::OnSettled(const wire::Cargo& grant, bool delivered) {
+  // A message that is done had its grant, whatever became of this one.
+  if (delivered || Find(grant.message) == nullptr) return;
+  const uint64_t index =
+      messages_.begin() + static_cast<uint64_t>(Ahead(grant.message));
+  HAWSER_CHECK(index < next_grant_);
+  lost_grants_ |= Bit(index);
+}
+
+void RecvFlow::OnFailed(Request::Outcome why) {
+  if (failed_) return;  // The first reason is the true one.
+  failed_ = true;
+  failure_ = why;
+  while (!messages_.empty()) {
+    const Message message = messages_.Pop();
+    if (message.request != nullptr) message.request->Finish(why, 0);
+  }
+  next_grant_ = messages_.end();
+  lost_grants_ = 0;
+}
+
+std::optional<wire::Cargo> RecvFlow::Next() {
+  uint64_t index = next_grant_;
+  const bool resend = lost_grants_ != 0;
+  if (resend) {
+    // Turned so that bit 0 is the oldest message.
+    const int turn = static_cast<int>(messages_.begin() % kMaxOpenMessages);
+    index =
+        messages_.begin() +
+        static_cast<uint64_t>(std::countr_zero(std::rotr(lost_grants_, turn)));
+    lost_grants_ &= ~Bit(index);
+  } else if (next_grant_ != messages_.end()) {
+    ++next_grant_;
+  } else {
+    return std::nullopt;
+  }
+  wire::Cargo grant;
+  grant.kind = wire::CargoKind::kGrant;
+  grant.resend = resend;
+  grant.flow = ours_;
+  grant.message = IdOf(index);
+  return grant;
+}
+
+// The target stays empty: here the host places the bytes.
+wire::Grant RecvFlow::Describe(const wire::Cargo& grant) const {
+  const Message* message = Find(grant.message);
+  HAWSER_CHECK(message != nullptr);
+  return {.capacity_bytes = message->request->memory.length, .target = {}};
+}
+
+MessageId RecvFlow::IdOf(uint64_t index) const {
+  return {first_.value + static_cast<uint32_t>(index)};
+}
+
+int64_t RecvFlow::Ahead(MessageId message) const {
+  return static_cast<int32_t>(message.value - IdOf(messages_.begin()).value);
+}
+
+const RecvFlow::Message* RecvFlow::Find(MessageId message) const {
+  // A message behind the window becomes an index beyond any window.
+  const uint64_t index =
+      messages_.begin() + static_cast<uint64_t>(Ahead(message));
+  if (!messages_.contains(index)) return nullptr;
+  const Message& found = messages_[index];
+  return found.request == nullptr ? nullptr : &found;
+}
+
+void RecvFlow::Finish(uint64_t index, Request::Outcome how, uint32_t bytes) {
+  Message& message = messages_[index];
+  message.request->Finish(how, bytes);
+  message.request = nullptr;
+  lost_grants_ &= ~Bit(index);
+  while (!messages_.empty() && messages_.front().request == nullptr) {
+    messages_.Pop();
+  }
+}
+
+}  // namespace hawser

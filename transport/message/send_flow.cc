@@ -1,0 +1,216 @@
+// Why bits and a heap: Next is asked for every packet, and must not look at
+// messages that have nothing to say. Which messages may leave is one word, a
+// bit per slot of the window, so the oldest is found with a rotation and a
+// count of zeros; and a grant that is late holds up its own message and no
+// other. What was lost waits in a heap by message and offset, because a dead
+// path gives back everything it had at once, in any order relative to other
+// paths, and a sorted list would then be shifted once per cargo.
+//
+// Message ids wrap at 2^32 and indexes do not: an id is read as the index
+// nearest to the window, by signed distance (RFC 1982).
+#include "transport/message/send_flow.h"
+
+#include <algorithm>
+#include <bit>
+#include <utility>
+
+#include "transport/base/check.h"
+#include "transport/base/copy_lines.h"
+
+namespace hawser {
+namespace {
+
+// Cargos of one path's full window, which a dead path gives back; more than
+// that is rare enough to pay for growing.
+constexpr size_t kLostAtStart = 256;
+
+constexpr uint64_t Bit(uint64_t index) {
+  return uint64_t{1} << (index % SendFlow::kMaxOpenMessages);
+}
+
+// The order of the heap: the greatest is the oldest. Lost cargos never overlap.
+bool IsYounger(const wire::Cargo& a, const wire::Cargo& b) {
+  if (a.message != b.message) return Before(b.message, a.message);
+  return a.offset > b.offset;
+}
+
+}  // namespace
+
+SendFlow::SendFlow(FlowId ours, FlowId theirs, MessageId first)
+    : ours_(ours), theirs_(theirs), first_(first), messages_(kMaxOpenMessages) {
+  lost_.reserve(kLostAtStart);
+}
+
+bool SendFlow::ready() const { return sendable_ != 0 || !lost_.empty(); }
+
+// The front is open or there is none: what is done leaves from there.
+bool SendFlow::idle() const { return messages_.empty(); }
+
+uint32_t SendFlow::message_bytes(MessageId message) const {
+  const Message* found = Find(message);
+  HAWSER_CHECK(found != nullptr);
+  return found->bytes;
+}
+
+void SendFlow::OnSubmitted(Request* request) {
+  if (failed_) {
+    request->Finish(failure_, 0);
+    return;
+  }
+  const uint64_t index =
+      messages_.Push({.request = request, .bytes = request->memory.length});
+  if (granted_[index % kMaxGrants]) Admit(index);
+}
+
+bool SendFlow::OnGrant(MessageId message, const wire::Grant& grant) {
+  if (failed_) return true;
+  const int64_t ahead = Ahead(message);
+  // An old grant that comes twice is no news; one from before the first
+  // message is no grant of ours.
+  if (ahead < 0) return messages_.begin() >= static_cast<uint64_t>(-ahead);
+  if (ahead >= kMaxGrants) return false;
+  const uint64_t index = messages_.begin() + static_cast<uint64_t>(ahead);
+  if (granted_[index % kMaxGrants]) return true;
+  granted_[index % kMaxGrants] = true;
+  granted_capacity_bytes_[index % kMaxGrants] = grant.capacity_bytes;
+  if (messages_.contains(index)) Admit(index);
+  return true;
+}
+
+void SendFlow::OnSettled(const wire::Cargo& cargo, bool delivered) {
+  Message* message = Find(cargo.message);
+  if (message == nullptr) return;  // It failed while this was on its way.
+  HAWSER_CHECK(message->settled_bytes + uint64_t{cargo.length} <=
+               message->sent_bytes);
+  if (!delivered) {
+    lost_.push_back(cargo);
+    std::push_heap(lost_.begin(), lost_.end(), IsYounger);
+    return;
+  }
+  message->settled_bytes += cargo.length;
+  // An empty message has one cargo, and this was it.
+  if (message->settled_bytes == message->bytes_to_send) Finish(*message);
+}
+
+void SendFlow::OnReceived(MessageId first_open) {
+  while (!messages_.empty() &&
+         Before(IdOf(messages_.begin()), first_open)) {
+    Message& message = messages_.front();
+    sendable_ &= ~Bit(messages_.begin());
+    std::erase_if(lost_, [&](const wire::Cargo& cargo) {
+      return cargo.message == IdOf(messages_.begin());
+    });
+    std::make_heap(lost_.begin(), lost_.end(), IsYounger);
+    Finish(message);
+  }
+}
+
+void SendFlow::OnFailed(Request::Outcome why) {
+  if (failed_) return;  // The first reason is the true one.
+  failed_ = true;
+  failure_ = why;
+  while (!messages_.empty()) {
+    const Message message = messages_.Pop();
+    if (message.request != nullptr) message.request->Finish(why, 0);
+  }
+  sendable_ = 0;
+  lost_.clear();
+}
+
+std::optional<wire::Cargo> SendFlow::Next(uint32_t max_bytes) {
+  HAWSER_CHECK(max_bytes > 0 && max_bytes % kLineBytes == 0);
+  if (!lost_.empty()) return NextLost(max_bytes);
+  if (sendable_ != 0) return NextNew(max_bytes);
+  return std::nullopt;
+}
+
+MemorySlice SendFlow::Payload(const wire::Cargo& cargo) const {
+  const Message* message = Find(cargo.message);
+  HAWSER_CHECK(message != nullptr);
+  HAWSER_CHECK(cargo.offset + uint64_t{cargo.length} <= message->sent_bytes);
+  const MemorySlice& memory = message->request->memory;
+  return {.data = memory.data + cargo.offset,
+          .length = cargo.length,
+          .key = memory.key};
+}
+
+MessageId SendFlow::IdOf(uint64_t index) const {
+  return {first_.value + static_cast<uint32_t>(index)};
+}
+
+int64_t SendFlow::Ahead(MessageId message) const {
+  return static_cast<int32_t>(message.value - IdOf(messages_.begin()).value);
+}
+
+SendFlow::Message* SendFlow::Find(MessageId message) {
+  return const_cast<Message*>(std::as_const(*this).Find(message));
+}
+
+const SendFlow::Message* SendFlow::Find(MessageId message) const {
+  // A message behind the window becomes an index beyond any window.
+  const uint64_t index =
+      messages_.begin() + static_cast<uint64_t>(Ahead(message));
+  if (!messages_.contains(index)) return nullptr;
+  const Message& found = messages_[index];
+  return found.request == nullptr ? nullptr : &found;
+}
+
+// A message and its grant have met.
+void SendFlow::Admit(uint64_t index) {
+  Message& message = messages_[index];
+  message.truncated =
+      message.bytes > granted_capacity_bytes_[index % kMaxGrants];
+  message.bytes_to_send = message.truncated ? 0 : message.bytes;
+  sendable_ |= Bit(index);
+}
+
+void SendFlow::Finish(Message& message) {
+  if (message.truncated) {
+    message.request->Finish(Request::Outcome::kTruncated, 0);
+  } else {
+    message.request->Finish(Request::Outcome::kOk, message.bytes);
+  }
+  message.request = nullptr;
+  while (!messages_.empty() && messages_.front().request == nullptr) {
+    // The slot now stands for the message kMaxGrants later.
+    granted_[messages_.begin() % kMaxGrants] = false;
+    messages_.Pop();
+  }
+}
+
+wire::Cargo SendFlow::NextLost(uint32_t max_bytes) {
+  wire::Cargo& oldest = lost_.front();
+  wire::Cargo cargo = oldest;
+  cargo.resend = true;
+  if (cargo.length > max_bytes) {
+    // The rest is older than all others still: it keeps its place on top.
+    cargo.length = max_bytes;
+    oldest.offset += max_bytes;
+    oldest.length -= max_bytes;
+    return cargo;
+  }
+  std::pop_heap(lost_.begin(), lost_.end(), IsYounger);
+  lost_.pop_back();
+  return cargo;
+}
+
+wire::Cargo SendFlow::NextNew(uint32_t max_bytes) {
+  // Turned so that bit 0 is the oldest message.
+  const int turn = static_cast<int>(messages_.begin() % kMaxOpenMessages);
+  const uint64_t index =
+      messages_.begin() +
+      static_cast<uint64_t>(std::countr_zero(std::rotr(sendable_, turn)));
+  Message& message = messages_[index];
+  wire::Cargo cargo;
+  cargo.kind = wire::CargoKind::kData;
+  cargo.flow = ours_;
+  cargo.message = IdOf(index);
+  cargo.offset = message.sent_bytes;
+  cargo.length =
+      std::min(max_bytes, message.bytes_to_send - message.sent_bytes);
+  message.sent_bytes += cargo.length;
+  if (message.sent_bytes == message.bytes_to_send) sendable_ &= ~Bit(index);
+  return cargo;
+}
+
+}  // namespace hawser

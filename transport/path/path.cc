@@ -1,0 +1,247 @@
+// Why silence and not a retransmission timer: a timer per packet asks when that
+// packet is late; we ask whether the path still speaks. Packets behind a gap
+// are found by the acks of those after it, so only the last ones of a burst,
+// and a path that died, need time at all. For the first there is the tail loss
+// probe (RFC 8985 section 7): at two thirds of the timeout the path is asked
+// for a sign. For the second the state kSuspect: after the whole timeout all
+// that is in flight goes to other paths, and this one carries nothing but
+// probes until it answers.
+#include "transport/path/path.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "transport/base/check.h"
+
+namespace hawser {
+namespace {
+
+// How many of the newest numbers a lost packet is remembered for: twice the
+// most reordering that LossDetector will believe in. Whatever comes later than
+// that teaches nothing, and would only make acks long and the log full.
+constexpr uint64_t kRememberPackets = 2 * LossDetector::kMaxReorder;
+
+// Room that cargo leaves in the log for probes. One silence sends one.
+constexpr uint64_t kProbeRoomPackets = 8;
+
+// Stands in for a network round trip that the hosts' own clocks say took no
+// time: a packet cannot arrive before it was sent.
+constexpr Duration kLeastRtt = Duration::Micros(1);
+
+}  // namespace
+
+Path::Path(PathId id, std::unique_ptr<CongestionControl> congestion,
+           const PathOptions& options)
+    : id_(id),
+      pacer_(options.burst_bytes),
+      congestion_(std::move(congestion)),
+      acks_(id, options.ack_every, options.ack_delay),
+      options_(options) {
+  Obey(congestion_->initial());
+}
+
+bool Path::CanSend(uint32_t bytes, Time now) const {
+  const uint64_t remembered = log_.end().value - log_.begin().value;
+  return state_ == State::kOpen &&
+         remembered + kProbeRoomPackets < wire::kAckWindow &&
+         (log_.in_flight_bytes() == 0 ||
+          uint64_t{log_.in_flight_bytes()} + bytes <=
+              allowance_.window_bytes) &&
+         pacer_.CanSend(now);
+}
+
+Time Path::deadline() const {
+  if (state_ == State::kSuspect) return next_probe_;
+  Time due = Time::Never();
+  if (log_.open_packets() > 0) due = tail_probed_ ? SuspectAt() : ProbeAt();
+  const bool window_open = log_.in_flight_bytes() == 0 ||
+                           log_.in_flight_bytes() < allowance_.window_bytes;
+  if (window_open && !pacer_.CanSend(latest_)) {
+    due = std::min(due, pacer_.next());
+  }
+  return due;
+}
+
+Duration Path::silence(Time now) const {
+  if (log_.open_packets() == 0) return Duration();
+  return std::max(now - log_.oldest_open_sent_at(), Duration());
+}
+
+// Three round trips: one for the answer, one for the probe's, one for luck.
+Duration Path::rto() const {
+  if (!response_rtt_.has_sample()) {
+    return options_.rto_initial + options_.ack_delay;
+  }
+  const Duration smoothed = response_rtt_.smoothed();
+  return std::max({options_.rto_min, 3 * smoothed,
+                   smoothed + 4 * response_rtt_.variance()}) +
+         options_.ack_delay;
+}
+
+PacketNumber Path::ExpandAck(uint32_t low) const {
+  return wire::ExpandNumber(low, log_.end());
+}
+
+AckSummary Path::OnAck(const wire::Ack& ack, Time arrived_at, SettledList& out,
+                       Time now) {
+  latest_ = std::max(latest_, now);
+  const uint32_t in_flight_bytes = log_.in_flight_bytes();
+  const AckSummary summary = losses_.OnAck(ack, log_, id_, ReorderTime(), out);
+  if (!summary.valid) return summary;
+  Count(summary);
+  const uint16_t marked = TakeMarks(ack);
+  Trim();
+  if (summary.progress) {
+    OnProgress(now);
+    const Duration response = now - summary.newest_sent_at;
+    response_rtt_.OnSample(response);
+    // `held` speaks of the largest only.
+    if (summary.newest_is_largest) {
+      const Duration network = arrived_at - summary.newest_sent_at - ack.held;
+      network_rtt_.OnSample(network > Duration() ? network : kLeastRtt);
+    }
+    const Duration rtt =
+        network_rtt_.has_sample() ? network_rtt_.latest() : response;
+    Obey(congestion_->OnAck({now, std::max(rtt, Duration::Nanos(1)),
+                             summary.acked_bytes, in_flight_bytes, marked}));
+  }
+  if (summary.lost_packets > 0) {
+    Obey(congestion_->OnLoss({now, summary.lost_bytes, false}));
+  }
+  return summary;
+}
+
+AckSummary Path::OnDeadline(SettledList& out, Time now) {
+  latest_ = std::max(latest_, now);
+  AckSummary summary;
+  if (state_ == State::kSuspect) {
+    if (now < next_probe_) return summary;
+    // The earlier probes are given up, so that no outage can fill the log.
+    summary = losses_.OnSilence(log_, id_, out);
+    Count(summary);
+    Trim();
+    next_probe_ = Time::Never();  // Until this one has left.
+    probe_wanted_ = true;
+    return summary;
+  }
+  if (log_.open_packets() == 0) return summary;
+  if (!tail_probed_) {
+    if (now < ProbeAt()) return summary;
+    // If we come so late that the path would be suspect already, it is we who
+    // were away, not the path: the probe still gets its third of the timeout.
+    quiet_since_ = std::max(quiet_since_, now - rto() * 2 / 3);
+    tail_probed_ = true;
+    probe_wanted_ = !log_.full();
+  } else if (now >= SuspectAt()) {
+    OnSilence(summary, out, now);
+  }
+  return summary;
+}
+
+Arrival Path::OnPacket(const wire::PacketHeader& header, bool ecn_marked,
+                       Time arrived_at) {
+  const Arrival arrival = acks_.OnPacket(header, ecn_marked, arrived_at);
+  ++(arrival == Arrival::kNew ? counts_.packets_received
+                              : counts_.packets_duplicate);
+  return arrival;
+}
+
+void Path::OnPeerLost(SettledList& out) {
+  Count(losses_.OnSilence(log_, id_, out));
+  Trim();
+  probe_wanted_ = false;
+  next_probe_ = Time::Never();
+}
+
+Path::Numbered Path::Send(const wire::Cargo& cargo, uint32_t wire_bytes,
+                          Time now) {
+  const bool probe = cargo.kind == wire::CargoKind::kProbe;
+  HAWSER_CHECK(probe || state_ == State::kOpen);
+  latest_ = std::max(latest_, now);
+  if (log_.open_packets() == 0) {
+    quiet_since_ = now;
+    tail_probed_ = false;
+  }
+  Trim();
+  const PacketNumber number = log_.Add(cargo, wire_bytes, now);
+  pacer_.OnSent(wire_bytes, now);
+  ++counts_.packets_sent;
+  counts_.bytes_sent += wire_bytes;
+  if (cargo.resend) ++counts_.packets_resent;
+  if (probe) {
+    ++counts_.probes_sent;
+    probe_wanted_ = false;
+    if (state_ == State::kSuspect) {
+      next_probe_ = now + probe_pause_;
+      probe_pause_ = std::min(2 * probe_pause_, options_.probe_pause_max);
+    }
+  }
+  return {number, static_cast<uint16_t>(number.value - log_.begin().value)};
+}
+
+Time Path::ProbeAt() const { return quiet_since_ + rto() * 2 / 3; }
+Time Path::SuspectAt() const { return quiet_since_ + rto(); }
+
+// A quarter of a round trip (RFC 8985 section 6.2), more as the path proves to
+// reorder, and no more than a whole one: a tail probe leaves two later.
+Duration Path::ReorderTime() const {
+  if (!response_rtt_.has_sample()) return Duration::Max();
+  const Duration smoothed = response_rtt_.smoothed();
+  return std::min(smoothed, smoothed * losses_.reorder_packets() /
+                                (4 * LossDetector::kMinReorder));
+}
+
+void Path::Trim() {
+  const uint64_t end = log_.end().value;
+  log_.Trim({end - std::min(end, kRememberPackets)});
+}
+
+void Path::Obey(const Allowance& allowance) {
+  allowance_ = allowance;
+  pacer_.SetRate(allowance.pacing);
+  // More than a window never leaves at once. Without this, a window below a
+  // packet would save up for a burst of many.
+  pacer_.SetBurst(std::min(options_.burst_bytes, allowance.window_bytes));
+}
+
+void Path::Count(const AckSummary& summary) {
+  counts_.packets_delivered += summary.acked_packets;
+  counts_.bytes_delivered += summary.acked_bytes;
+  counts_.packets_lost += summary.lost_packets;
+  counts_.packets_spurious += summary.spurious_packets;
+}
+
+// The count only moves forward with the newest ack: acks may come out of order,
+// and an older one carries an older count.
+uint16_t Path::TakeMarks(const wire::Ack& ack) {
+  if (ack.largest < largest_heard_) return 0;
+  const auto marked = static_cast<uint16_t>(ack.ecn_marked - ecn_marked_seen_);
+  // Of two acks with the same largest, either may be the newer.
+  if (ack.largest == largest_heard_ && marked > INT16_MAX) return 0;
+  largest_heard_ = ack.largest;
+  ecn_marked_seen_ = ack.ecn_marked;
+  counts_.ecn_marked += marked;
+  return marked;
+}
+
+void Path::OnProgress(Time now) {
+  state_ = State::kOpen;
+  quiet_since_ = now;
+  tail_probed_ = false;
+  probe_wanted_ = false;
+  next_probe_ = Time::Never();
+}
+
+void Path::OnSilence(AckSummary& summary, SettledList& out, Time now) {
+  state_ = State::kSuspect;
+  ++counts_.times_suspect;
+  summary = losses_.OnSilence(log_, id_, out);
+  Count(summary);
+  Trim();
+  Obey(congestion_->OnLoss({now, summary.lost_bytes, true}));
+  probe_pause_ = std::min(rto(), options_.probe_pause_max);
+  next_probe_ = Time::Never();
+  probe_wanted_ = true;
+}
+
+}  // namespace hawser

@@ -1,0 +1,151 @@
+// A made-up network in made-up time: links with faults, and doors to them.
+// Knows: virtual time, bytes on their way, one seed.  Never: what a packet
+// means, how any room does its work.
+#pragma once
+
+#include <cstdint>
+#include <deque>
+#include <map>
+#include <memory>
+#include <queue>
+#include <tuple>
+#include <vector>
+
+#include "transport/base/random.h"
+#include "transport/base/time.h"
+#include "transport/datapath/datapath.h"
+
+namespace hawser::sim {
+
+// One direction of one path. Probabilities are per packet.
+struct LinkModel {
+  Duration delay = Duration::Micros(5);
+  Rate rate = Rate::Unlimited();
+  uint32_t queue_bytes = UINT32_MAX;  // Waiting beyond this is dropped...
+  uint32_t mark_bytes = UINT32_MAX;   // ...and beyond this is marked CE.
+  Duration jitter;        // Uniform in [0, jitter]; order is kept.
+  double loss = 0;
+  double ecn = 0;         // Marked at random.
+  double duplicate = 0;
+  double corrupt = 0;     // One to four random bits flip.
+  double overtake = 0;    // Delayed by up to 4 * delay more; order is lost.
+  bool dark = false;      // Everything is lost.
+  uint32_t max_bytes = UINT32_MAX;  // Larger packets vanish: an MTU black hole.
+};
+
+// A link leads from one plane of one host to another host, per entropy.
+struct LinkId {
+  int from = 0, to = 0, plane = 0, entropy = 0;
+  friend auto operator<=>(const LinkId&, const LinkId&) = default;
+};
+
+struct LinkCounts {
+  uint64_t packets = 0, dropped = 0;
+};
+
+class SimDatapath;
+
+// Carries packets between SimDatapaths. Everything random is drawn from one
+// seed in the order of events, so the same calls give the same run.
+class Network {
+ public:
+  explicit Network(uint64_t seed) : random_(seed) {}
+
+  // A. What is.
+  Time next_event() const;
+  uint64_t hash() const { return hash_; }  // Of every arrival so far.
+  uint64_t arrivals() const { return arrivals_; }
+  LinkModel& link(const LinkId& id) { return links_[id].model; }
+  LinkCounts counts(const LinkId& id) { return links_[id].counts; }
+  Random& random() { return random_; }
+
+  // B. What happened. `datapath` is told to for its host and plane from now on.
+  void Attach(int host, int plane, SimDatapath* datapath);
+  void OnSend(const LinkId& id, std::vector<std::byte> bytes, Time now);
+  // Delivers what has arrived by `now`; the hosts it arrived at are appended.
+  void OnTime(Time now, std::vector<int>& hosts);
+
+ private:
+  struct Link {
+    LinkModel model;
+    LinkCounts counts;
+    Time free_at;       // When the wire has sent what is queued.
+    Time last_arrival;  // Order is kept behind it.
+  };
+  struct Arrival {
+    Time at;
+    uint64_t order = 0;  // Of sending; breaks ties.
+    LinkId link;
+    std::vector<std::byte> bytes;
+    bool marked = false;
+  };
+  struct Later {
+    bool operator()(const Arrival& a, const Arrival& b) const {
+      return std::tie(a.at, a.order) > std::tie(b.at, b.order);
+    }
+  };
+  void Schedule(const LinkId& id, Link& link, std::vector<std::byte> bytes,
+                bool marked, Time at);
+
+  Random random_;
+  std::map<LinkId, Link> links_;
+  std::map<std::pair<int, int>, SimDatapath*> doors_;
+  std::priority_queue<Arrival, std::vector<Arrival>, Later> arriving_;
+  uint64_t order_ = 0;
+  uint64_t hash_ = 0;
+  uint64_t arrivals_ = 0;
+};
+
+struct SimDatapathOptions {
+  uint16_t entropies = 8;
+  uint32_t max_packet_bytes = 1472;
+  uint32_t burst_packets = 1;
+  size_t room = 64;  // Packets that Send takes until Refill.
+};
+
+// The fourth door: into a Network.
+class SimDatapath final : public Datapath {
+ public:
+  SimDatapath(Network& network, int host, int plane,
+              const SimDatapathOptions& options);
+
+  PlaneAddress address() const override;
+  uint16_t entropies() const override { return options_.entropies; }
+  uint32_t max_packet_bytes(PeerId) const override {
+    return options_.max_packet_bytes;
+  }
+  uint32_t burst_packets(PeerId) const override {
+    return options_.burst_packets;
+  }
+  size_t tx_room() const override { return room_; }
+  DatapathCounts counts() const override { return {}; }
+  int poll_fd() const override { return -1; }
+  bool OpenPeer(PeerId peer, const PlaneAddress& there) override;
+  void ClosePeer(PeerId peer) override { peers_.erase(peer); }
+  void Send(std::span<const TxPacket> batch) override;
+  size_t Receive(std::span<RxPacket> out) override;
+  void Recycle() override { lent_.clear(); }
+
+  // The simulator's side.
+  void SetNow(Time now) { now_ = now; }
+  void Refill() { room_ = options_.room; }
+  void OnArrival(std::vector<std::byte> bytes, bool marked);
+  bool has_mail() const { return !mail_.empty(); }
+
+ private:
+  struct Letter {
+    std::vector<std::byte> bytes;
+    bool marked = false;
+    Time arrived_at;
+  };
+  Network& network_;
+  const int host_, plane_;
+  const SimDatapathOptions options_;
+  Time now_;
+  size_t room_;
+  std::map<PeerId, int> peers_;  // The host behind each.
+  std::deque<Letter> mail_;
+  std::vector<Letter> lent_;
+};
+
+}  // namespace hawser::sim

@@ -1,0 +1,150 @@
+// Why the shortest expected wait: a message is whole when its slowest packet
+// is, so each packet takes the path on which it should arrive first. Joining
+// the shortest queue is optimal for alike servers (Winston 1977); to look at
+// all paths instead of a sample costs a few nanoseconds each and needs no luck.
+//
+// The danger of such a rule is the opinion that nobody puts to the test: a path
+// that looks bad gets no packets, and so never a chance to look better.
+// Therefore penalties fade with time, and one pick in many is made blindly.
+#include "transport/spray/adaptive.h"
+
+#include <algorithm>
+#include <bit>
+#include <cmath>
+#include <limits>
+
+namespace hawser {
+namespace {
+
+// How much a lost or marked packet stretches a path's estimate, and the most
+// that all of them may. A loss costs its packet a round trip or more; a mark
+// costs nothing yet.
+constexpr double kLostPenalty = 0.5;
+constexpr double kMarkedPenalty = 0.05;
+constexpr double kMaxPenalty = 4;
+
+// A good packet takes a sixteenth off. With one loss in a hundred packets the
+// mean penalty so is 0.08, with one in ten 0.8.
+constexpr double kGoodFactor = 15.0 / 16;
+constexpr double kNoPenalty = 1e-3;  // Less than this is none.
+
+// Penalties also halve in this time, feedback or not.
+constexpr Duration kHalfLife = Duration::Millis(10);
+
+// One pick in so many takes any path. Rare enough that messages of 64 KiB
+// seldom meet it; with 32 paths and 100,000 packets a second, every path is
+// still tried about 12 times a second.
+constexpr uint64_t kBlindPicks = 256;
+
+PathId Nth(std::span<const uint64_t> sendable, uint64_t n) {
+  for (size_t w = 0; w < sendable.size(); ++w) {
+    uint64_t bits = sendable[w];
+    const auto count = static_cast<uint64_t>(std::popcount(bits));
+    if (n >= count) {
+      n -= count;
+      continue;
+    }
+    while (n-- > 0) bits &= bits - 1;
+    return {static_cast<uint16_t>(w * 64 +
+                                  static_cast<size_t>(std::countr_zero(bits)))};
+  }
+  return kNoPath;
+}
+
+// The network round trip to expect on a path that has answered before. Silence
+// counts from where an answer is overdue: an answer takes response_rtt, in
+// which both hosts' waits are.
+Duration Expected(const Path& path, Time now) {
+  const Duration overdue = path.silence(now) - path.response_rtt().smoothed();
+  return path.network_rtt().smoothed() + std::max(overdue, Duration());
+}
+
+// The best so far. Of equals, the one whose turn comes first.
+struct Best {
+  double estimate = std::numeric_limits<double>::infinity();
+  uint32_t wait = 0;  // Turns until it would be this path's.
+  uint32_t path = kNoPath.value;
+
+  void Offer(double offer, uint32_t offer_wait, uint32_t p) {
+    if (offer > estimate || (offer == estimate && offer_wait >= wait)) return;
+    estimate = offer;
+    wait = offer_wait;
+    path = p;
+  }
+};
+
+}  // namespace
+
+Adaptive::Adaptive(uint64_t seed) : random_(seed) {}
+
+PathId Adaptive::Pick(const PathView& view, Time now) {
+  uint64_t candidates = 0;
+  for (const uint64_t word : view.sendable) {
+    candidates += static_cast<uint64_t>(std::popcount(word));
+  }
+  if (candidates == 0) return kNoPath;
+  Fade(now);
+  const auto paths = static_cast<uint32_t>(view.paths.size());
+  if (penalties_.size() < paths) penalties_.resize(paths, 0.0);
+  if (random_.Below(kBlindPicks) == 0) {
+    return Nth(view.sendable, random_.Below(candidates));
+  }
+
+  Best best;
+  Duration sum;
+  uint32_t samples = 0;
+  for (size_t w = 0; w < view.sendable.size(); ++w) {
+    for (uint64_t bits = view.sendable[w]; bits != 0; bits &= bits - 1) {
+      const auto p = static_cast<uint32_t>(
+          w * 64 + static_cast<size_t>(std::countr_zero(bits)));
+      const Path& path = view.paths[p];
+      const uint32_t wait = p >= turn_ ? p - turn_ : p + paths - turn_;
+      const double stretch = (1 + static_cast<double>(path.in_flight_bytes()) /
+                                      std::max(path.window_bytes(), 1u)) *
+                             (1 + penalties_[p]);
+      Duration expected = std::max(mean_, path.silence(now));
+      if (path.network_rtt().has_sample()) {
+        expected = Expected(path, now);
+        sum += expected;
+        ++samples;
+      }
+      best.Offer(static_cast<double>(expected.nanos()) * stretch, wait, p);
+    }
+  }
+  if (samples > 0) mean_ = sum / samples;
+  turn_ = best.path + 1 < paths ? best.path + 1 : 0;
+  return {static_cast<uint16_t>(best.path)};
+}
+
+void Adaptive::OnFeedback(PathId path, PathFeedback feedback,
+                          uint32_t packets) {
+  double& penalty = Penalty(path);
+  switch (feedback) {
+    case PathFeedback::kGood:
+      if (penalty == 0) return;
+      penalty *= std::pow(kGoodFactor, packets);
+      if (penalty < kNoPenalty) penalty = 0;
+      return;
+    case PathFeedback::kMarked:
+      penalty = std::min(penalty + kMarkedPenalty * packets, kMaxPenalty);
+      return;
+    case PathFeedback::kLost:
+      penalty = std::min(penalty + kLostPenalty * packets, kMaxPenalty);
+      return;
+  }
+}
+
+void Adaptive::Fade(Time now) {
+  if (now < fade_at_) return;
+  fade_at_ = now + kHalfLife;
+  for (double& penalty : penalties_) {
+    penalty = penalty < kNoPenalty ? 0 : penalty / 2;
+  }
+}
+
+double& Adaptive::Penalty(PathId path) {
+  if (penalties_.size() <= path.value) penalties_.resize(path.value + 1u, 0.0);
+  return penalties_[path.value];
+}
+
+}  // namespace hawser
