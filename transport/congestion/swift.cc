@@ -9,11 +9,13 @@
 // least sample, and so have LEDBAT's two problems (RFC 6817 section 4.5).
 //
 // One: who meets a standing queue first takes it for the base, adds its own
-// target, and starves the others. So whoever has seen nothing near its minimum
-// for a while drains: it holds its window at a packet for two round trips,
-// looks, and ramps back up (as LEDBAT++ slows down, and BBR probes for its
-// minimum). The moment comes from the clock that all paths of an engine share:
-// they drain together, and their common queue with them.
+// target, and starves the others. (Simulated: of 32 paths that begin at once
+// over one port, 9 get everything.) So a path drains when its ramp ends, and
+// whenever it has seen nothing near its minimum for a while: it holds its
+// window small for two round trips, looks, and ramps back up, as BBR does after
+// its startup and LEDBAT++ in its slowdowns. The later moments come from the
+// clock that all paths of an engine share: they drain together, and their
+// common queue with them.
 //
 // Two: a route may become longer. A minimum over recent time would follow it,
 // but would also follow a queue that others keep standing. A longer route shows
@@ -23,7 +25,6 @@
 #include "transport/congestion/swift.h"
 
 #include <algorithm>
-#include <bit>
 #include <cmath>
 
 namespace hawser {
@@ -35,12 +36,14 @@ namespace {
 constexpr Duration kLoneSpan = Duration::Seconds(10);
 constexpr int kLoneSamples = 8;
 
-// How often a path that never comes near its minimum drains. It costs two round
-// trips and the ramp, about ten in all: 1% of 4 s up to a round trip of 4 ms,
-// and longer paths leave turns out to keep to that.
-constexpr Duration kDrainEvery = Duration::Seconds(4);
-constexpr Duration kDrainRtt = Duration::Millis(4);
-constexpr double kDrainPackets = 1;
+// How often a path that never comes near its minimum drains. A drain to one
+// packet costs two round trips and the ramp, about ten in all: some 4 ms of 2 s
+// where the target is 1 ms. With a long round trip it drains to a half only,
+// for the price of two, and with a very long one it leaves turns out. Where it
+// is the queue that made it long, the next drain will see further.
+constexpr Duration kDrainEvery = Duration::Seconds(2);
+constexpr Duration kLongRtt = Duration::Millis(4);
+constexpr Duration kVeryLongRtt = Duration::Millis(16);
 
 // A sample so near to the minimum, as a share of the target delay, shows that
 // the queue empties by itself.
@@ -70,6 +73,7 @@ Allowance Swift::OnAck(const AckEvent& ack) {
   if (rtt_ < target) {
     if (!draining_) Grow(ack);
   } else {
+    if (ramping_) BeginDrain(1, ack.now);  // Whatever it met, it has overshot.
     ramping_ = false;
     const double excess = (rtt_ - target) / rtt_;
     if (MayDecrease(ack.now)) {
@@ -133,17 +137,20 @@ void Swift::Drain(Time now) {
     if (now < drain_until_) return;
     draining_ = false;
     ramp_to_packets_ = window_packets_;
-    window_packets_ = std::min(window_packets_, kDrainPackets);
+    window_packets_ = std::min(window_packets_, drain_packets_);
     return;
   }
-  const auto turn = static_cast<uint64_t>(now.nanos() / kDrainEvery.nanos());
+  const int64_t turn = now.nanos() / kDrainEvery.nanos();
   if (turn == drain_turn_) return;
   drain_turn_ = turn;
-  const auto every = std::bit_ceil(
-      static_cast<uint64_t>(rtt_.nanos() / kDrainRtt.nanos()) + 1);
-  if (turn % every != 0) return;
-  draining_ =
-      now - near_min_at_ > kDrainEvery / 2 && window_packets_ > kDrainPackets;
+  if (turn % (1 + rtt_.nanos() / kVeryLongRtt.nanos()) != 0) return;
+  if (now - near_min_at_ <= kDrainEvery / 2 || window_packets_ <= 1) return;
+  BeginDrain(rtt_ > kLongRtt ? window_packets_ / 2 : 1, now);
+}
+
+void Swift::BeginDrain(double packets, Time now) {
+  draining_ = true;
+  drain_packets_ = std::max(packets, 1.0);
   drain_until_ = now + 2 * rtt_;  // One for the queue, one for the look.
 }
 
@@ -181,7 +188,7 @@ bool Swift::MayDecrease(Time now) const {
 Allowance Swift::Say() const {
   Allowance allowance;
   const double packets =
-      draining_ ? std::min(kDrainPackets, window_packets_) : window_packets_;
+      draining_ ? std::min(drain_packets_, window_packets_) : window_packets_;
   allowance.window_bytes =
       std::max(1u, static_cast<uint32_t>(packets * parameters_.packet_bytes));
   // A window of a packet or more clocks itself by its acks; less than one can

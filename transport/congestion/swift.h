@@ -44,6 +44,7 @@ class Swift final : public CongestionControl {
   Duration Target() const;
   void LearnMinRtt(Duration rtt, Time now);
   void Drain(Time now);
+  void BeginDrain(double packets, Time now);
   void Grow(const AckEvent& ack);
   void Decrease(double factor, Time now);
   bool MayDecrease(Time now) const;
@@ -58,14 +59,15 @@ class Swift final : public CongestionControl {
   Duration lone_min_rtt_ = Duration::Max();
   Time lone_since_;
   int lone_samples_ = 0;
-  // Draining: the window is held at a packet to see the base again, then ramps
-  // back to what it was.
+  // Draining: the window is held at `drain_packets_` to see the base again,
+  // then ramps back to what it was.
   bool draining_ = false;
-  Time near_min_at_;  // A sample came near the minimum: no need to drain.
-  uint64_t drain_turn_ = 0;
-  Time drain_until_;
+  double drain_packets_ = 1;
   double ramp_to_packets_ = 0;
-  Duration rtt_;  // The latest; the shortest time between two decreases.
+  int64_t drain_turn_ = 0;
+  Time drain_until_;
+  Time near_min_at_;  // A sample came near the minimum: no need to drain.
+  Duration rtt_;      // The latest; the shortest time between two decreases.
   Time last_decrease_;
   bool decreased_ = false;
   int timeouts_ = 0;  // In a row.

@@ -200,6 +200,7 @@ void Engine::SayGoodbye(Time now) {
         wire::EncodeGoodbye(peer->far_id, peer->tx_key, bytes);
     const auto path = static_cast<uint16_t>(peer->next_probe_path++ %
                                             peer->paths.size());
+    if (!HasRoom(peer->places[path].plane)) continue;
     StagePacket(*peer, PathId{path}, std::span(bytes).first(size), {});
   }
   FlushAll();

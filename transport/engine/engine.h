@@ -113,6 +113,7 @@ class Engine {
                   const wire::Cargo& cargo, const Path::Numbered& numbered,
                   bool ack_now);
   void SendProbe(Peer& peer, Path& path, Time now);
+  bool HasRoom(uint16_t plane) const;  // For one more staged packet.
   uint32_t MaxPacket(const Peer& peer, const Path& path) const;
   void RefreshSendable(Peer& peer, const Path& path, Time now);
   void EncodeAndStage(const Peer& peer, const wire::PacketHeader& header,

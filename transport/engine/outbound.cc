@@ -90,7 +90,7 @@ void Engine::SendAcksTo(Peer& peer, Time now, bool force) {
   packet.peer = peer.far_id;
   const auto leave = [&] {
     std::array<std::byte, wire::kMaxAckPacketBytes> bytes;
-    while (packet.count > 0) {
+    while (packet.count > 0 && HasRoom(peer.places[way.value].plane)) {
       size_t written = 0;
       const size_t size =
           wire::EncodeAcks(packet, peer.tx_key, bytes, &written);
@@ -105,6 +105,8 @@ void Engine::SendAcksTo(Peer& peer, Time now, bool force) {
                 packet.acks);
       packet.count = static_cast<uint8_t>(packet.count - written);
     }
+    // What found no room is as good as lost: a later ack says it again.
+    packet.count = 0;
   };
   for (size_t word = 0; word < peer.ack_waiting.size(); ++word) {
     for (uint64_t bits = peer.ack_waiting[word]; bits != 0;
@@ -126,7 +128,7 @@ PathId Engine::PickAckPath(Peer& peer) {
   PathId way = kNoPath;
   for (size_t tries = 0; tries < peer.paths.size(); ++tries) {
     const size_t p = peer.next_ack_path++ % peer.paths.size();
-    if (planes_[peer.places[p].plane]->tx_room() == 0) continue;
+    if (!HasRoom(peer.places[p].plane)) continue;
     way = peer.paths[p].id();
     if (peer.paths[p].state() == Path::State::kOpen) break;
   }
@@ -168,9 +170,10 @@ bool Engine::SendCargoTo(Peer& peer, size_t& budget, Time now) {
   }
   // Windows and pacers call again by acks and deadlines; a spent budget and a
   // full NIC do not.
-  const bool no_room =
-      std::any_of(planes_.begin(), planes_.end(),
-                  [](const Datapath* plane) { return plane->tx_room() == 0; });
+  bool no_room = false;
+  for (uint16_t plane = 0; plane < planes_.size(); ++plane) {
+    no_room |= !HasRoom(plane);
+  }
   if (peer.HasCargo() && (budget == 0 || no_room)) unserved_.push_back(&peer);
   return sent;
 }
@@ -262,7 +265,7 @@ void Engine::SendPacket(Peer& peer, const Path& path,
 }
 
 void Engine::SendProbe(Peer& peer, Path& path, Time now) {
-  if (planes_[peer.places[path.id().value].plane]->tx_room() == 0) return;
+  if (!HasRoom(peer.places[path.id().value].plane)) return;
   wire::PacketHeader header;
   header.peer = peer.far_id;
   header.path = path.id();
@@ -297,6 +300,10 @@ void Engine::EncodeAndStage(const Peer& peer, const wire::PacketHeader& header,
 
 // --- The door --------------------------------------------------------------
 
+bool Engine::HasRoom(uint16_t plane) const {
+  return planes_[plane]->tx_room() > stages_[plane]->count;
+}
+
 uint32_t Engine::MaxPacket(const Peer& peer, const Path& path) const {
   return std::min<uint32_t>(
       planes_[peer.places[path.id().value].plane]->max_packet_bytes(peer.id),
@@ -308,8 +315,7 @@ void Engine::RefreshSendable(Peer& peer, const Path& path, Time now) {
   const uint16_t p = path.id().value;
   const uint16_t plane = peer.places[p].plane;
   const uint64_t bit = uint64_t{1} << p % 64;
-  const bool can = planes_[plane]->tx_room() > stages_[plane]->count &&
-                   path.CanSend(MaxPacket(peer, path), now);
+  const bool can = HasRoom(plane) && path.CanSend(MaxPacket(peer, path), now);
   uint64_t& word = peer.sendable[p / 64];
   word = can ? word | bit : word & ~bit;
 }

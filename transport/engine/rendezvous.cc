@@ -8,6 +8,8 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include <algorithm>
+#include <atomic>
 #include <cerrno>
 #include <cstring>
 #include <optional>
@@ -169,6 +171,8 @@ struct Listener::Guest {
   std::unique_ptr<FlowEnd> flow;  // Once the Hello was good.
 };
 
+Listener::Listener(Endpoint& endpoint) : endpoint_(endpoint) {}
+
 absl::StatusOr<std::unique_ptr<Listener>> Listener::Create(
     Endpoint& endpoint) {
   auto listener = std::unique_ptr<Listener>(new Listener(endpoint));
@@ -313,6 +317,8 @@ absl::Status Listener::Greet(Guest& guest) {
 }
 
 // --- Connector -------------------------------------------------------------
+
+Connector::Connector(Endpoint& endpoint) : endpoint_(endpoint) {}
 
 absl::StatusOr<std::unique_ptr<Connector>> Connector::Create(
     Endpoint& endpoint, std::span<const std::byte> handle) {

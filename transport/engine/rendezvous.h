@@ -15,6 +15,7 @@
 #include <cstdint>
 #include <memory>
 #include <span>
+#include <string>
 #include <vector>
 
 #include "absl/status/statusor.h"
@@ -43,7 +44,7 @@ class Listener {
 
  private:
   struct Guest;
-  explicit Listener(Endpoint& endpoint) : endpoint_(endpoint) {}
+  explicit Listener(Endpoint& endpoint);
   enum class Progress : uint8_t { kAgain, kAccepted, kGone };
   Progress Serve(Guest& guest, Time now);
   absl::Status Greet(Guest& guest);
@@ -68,7 +69,7 @@ class Connector {
   absl::StatusOr<std::unique_ptr<FlowEnd>> Connect();
 
  private:
-  explicit Connector(Endpoint& endpoint) : endpoint_(endpoint) {}
+  explicit Connector(Endpoint& endpoint);
 
   Endpoint& endpoint_;
   Time deadline_;  // For the TCP connection alone: the listener takes its time.

@@ -13,6 +13,21 @@ Time Network::next_event() const {
 
 void Network::Attach(int host, int plane, SimDatapath* datapath) {
   doors_[{host, plane}] = datapath;
+  planes_[host] = std::max(planes_[host], plane + 1);
+}
+
+bool Network::Queue(Rate rate, uint32_t queue_bytes, uint32_t mark_bytes,
+                    size_t bytes, Time now, Time* free_at, bool* marked) {
+  const Time begin = std::max(*free_at, now);
+  const uint64_t waiting =
+      rate.unlimited() ? 0
+                       : static_cast<uint64_t>(
+                             (begin - now) / Duration::Seconds(1) *
+                             static_cast<double>(rate.bits_per_second()) / 8);
+  if (waiting + bytes > queue_bytes) return false;
+  *marked |= waiting > mark_bytes;
+  *free_at = begin + rate.TimeToSend(bytes);
+  return true;
 }
 
 void Network::OnSend(const LinkId& id, std::vector<std::byte> bytes,
@@ -30,26 +45,19 @@ void Network::OnSend(const LinkId& id, std::vector<std::byte> bytes,
   const double jitter = random_.Fraction();
   const uint64_t flips = random_.Next();
 
-  const Time free_at = std::max(link.free_at, now);
-  const uint64_t waiting =
-      model.rate.unlimited()
-          ? 0
-          : static_cast<uint64_t>((free_at - now).nanos()) *
-                static_cast<uint64_t>(model.rate.bits_per_second() / 8) /
-                1'000'000'000;
   if (lost || model.dark || bytes.size() > model.max_bytes ||
-      waiting + bytes.size() > model.queue_bytes) {
+      !Queue(model.rate, model.queue_bytes, model.mark_bytes, bytes.size(),
+             now, &link.free_at, &marked)) {
     ++link.counts.dropped;
     return;
   }
-  marked |= waiting > model.mark_bytes;
-  link.free_at = free_at + model.rate.TimeToSend(bytes.size());
-  Time at = link.free_at + model.delay +
-            Duration::Nanos(static_cast<int64_t>(
-                jitter * static_cast<double>(model.jitter.nanos())));
+  const auto part = [&](Duration whole) {
+    return Duration::Nanos(
+        static_cast<int64_t>(jitter * static_cast<double>(whole.nanos())));
+  };
+  Time at = link.free_at + model.delay + part(model.jitter);
   if (overtakes) {
-    at = at + Duration::Nanos(static_cast<int64_t>(
-                  4 * jitter * static_cast<double>(model.delay.nanos())));
+    at = at + part(4 * model.delay);
   } else {
     at = link.last_arrival = std::max(at, link.last_arrival);
   }
@@ -59,19 +67,42 @@ void Network::OnSend(const LinkId& id, std::vector<std::byte> bytes,
       bytes[bit / 8] ^= std::byte{1} << bit % 8;
     }
   }
-  if (twice) Schedule(id, link, bytes, marked, at);
-  Schedule(id, link, std::move(bytes), marked, at);
+  if (twice) Schedule({at, 0, id, bytes, marked, false});
+  Schedule({at, 0, id, std::move(bytes), marked, false});
 }
 
-void Network::Schedule(const LinkId& id, Link&, std::vector<std::byte> bytes,
-                       bool marked, Time at) {
-  arriving_.push({at, order_++, id, std::move(bytes), marked});
+void Network::Schedule(Arrival arrival) {
+  arrival.order = order_++;
+  arriving_.push(std::move(arrival));
+}
+
+bool Network::HoldAtPort(Arrival& arrival, int plane) {
+  if (arrival.through_port || ports_.empty()) return false;
+  const auto found = ports_.find({arrival.link.to, plane});
+  if (found == ports_.end()) return false;
+  Port& port = found->second;
+  if (!Queue(port.model.rate, port.model.queue_bytes, port.model.mark_bytes,
+             arrival.bytes.size(), arrival.at, &port.free_at,
+             &arrival.marked)) {
+    ++links_[arrival.link].counts.dropped;
+    return true;
+  }
+  if (port.free_at <= arrival.at) return false;
+  arrival.at = port.free_at;
+  arrival.through_port = true;
+  Schedule(std::move(arrival));
+  return true;
 }
 
 void Network::OnTime(Time now, std::vector<int>& hosts) {
   while (!arriving_.empty() && arriving_.top().at <= now) {
-    Arrival arrival = arriving_.top();
+    // Its key stays as it was until it is popped.
+    Arrival arrival = std::move(const_cast<Arrival&>(arriving_.top()));
     arriving_.pop();
+    const auto planes = planes_.find(arrival.link.to);
+    if (planes == planes_.end()) continue;
+    const int plane = arrival.link.plane % planes->second;
+    if (HoldAtPort(arrival, plane)) continue;
     ++arrivals_;
     hash_ = Mix64(hash_ ^ static_cast<uint64_t>(arrival.at.nanos()));
     hash_ = Mix64(hash_ ^ (static_cast<uint64_t>(arrival.link.to) << 32 |
@@ -82,7 +113,7 @@ void Network::OnTime(Time now, std::vector<int>& hosts) {
       std::memcpy(&word, arrival.bytes.data() + i, 8);
       hash_ = Mix64(hash_ ^ word);
     }
-    const auto door = doors_.find({arrival.link.to, arrival.link.plane});
+    const auto door = doors_.find({arrival.link.to, plane});
     if (door == doors_.end()) continue;
     door->second->SetNow(now);
     door->second->OnArrival(std::move(arrival.bytes), arrival.marked);

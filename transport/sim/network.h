@@ -33,7 +33,16 @@ struct LinkModel {
   uint32_t max_bytes = UINT32_MAX;  // Larger packets vanish: an MTU black hole.
 };
 
-// A link leads from one plane of one host to another host, per entropy.
+// Where the links to one plane of a host come together. Packets wait for it in
+// the order in which they arrive.
+struct PortModel {
+  Rate rate = Rate::Unlimited();
+  uint32_t queue_bytes = UINT32_MAX;  // As a link's...
+  uint32_t mark_bytes = UINT32_MAX;   // ...are.
+};
+
+// A link leads from one plane of one host to another host, per entropy. Where
+// it has fewer planes they are counted round, as an engine does.
 struct LinkId {
   int from = 0, to = 0, plane = 0, entropy = 0;
   friend auto operator<=>(const LinkId&, const LinkId&) = default;
@@ -57,6 +66,7 @@ class Network {
   uint64_t arrivals() const { return arrivals_; }
   LinkModel& link(const LinkId& id) { return links_[id].model; }
   LinkCounts counts(const LinkId& id) { return links_[id].counts; }
+  PortModel& port(int host, int plane) { return ports_[{host, plane}].model; }
   Random& random() { return random_; }
 
   // B. What happened. `datapath` is told to for its host and plane from now on.
@@ -72,23 +82,34 @@ class Network {
     Time free_at;       // When the wire has sent what is queued.
     Time last_arrival;  // Order is kept behind it.
   };
+  struct Port {
+    PortModel model;
+    Time free_at;
+  };
   struct Arrival {
     Time at;
     uint64_t order = 0;  // Of sending; breaks ties.
     LinkId link;
     std::vector<std::byte> bytes;
     bool marked = false;
+    bool through_port = false;
   };
   struct Later {
     bool operator()(const Arrival& a, const Arrival& b) const {
       return std::tie(a.at, a.order) > std::tie(b.at, b.order);
     }
   };
-  void Schedule(const LinkId& id, Link& link, std::vector<std::byte> bytes,
-                bool marked, Time at);
+  // Until when what has come before keeps the wire busy; false: no room.
+  static bool Queue(Rate rate, uint32_t queue_bytes, uint32_t mark_bytes,
+                    size_t bytes, Time now, Time* free_at, bool* marked);
+  // True: it will arrive later, or never.
+  bool HoldAtPort(Arrival& arrival, int plane);
+  void Schedule(Arrival arrival);
 
   Random random_;
   std::map<LinkId, Link> links_;
+  std::map<std::pair<int, int>, Port> ports_;
+  std::map<int, int> planes_;  // How many each host has.
   std::map<std::pair<int, int>, SimDatapath*> doors_;
   std::priority_queue<Arrival, std::vector<Arrival>, Later> arriving_;
   uint64_t order_ = 0;

@@ -81,17 +81,22 @@ SimFlow Simulator::Connect(int from, int to) {
 }
 
 void Simulator::Close(FlowRecord* record, int host) {
+  for (auto& plane : hosts_[host]->planes) plane->SetNow(now_);
   hosts_[host]->engine->CloseFlow(*record, now_);
   Due(host, now_);
 }
 
+void Simulator::Goodbye(int host) {
+  for (auto& plane : hosts_[host]->planes) plane->SetNow(now_);
+  hosts_[host]->engine->SayGoodbye(now_);
+}
+
 void Simulator::At(Time when, std::function<void()> what) {
-  const Fault fault{when, faults_.size(), std::move(what)};
-  faults_.insert(std::upper_bound(faults_.begin(), faults_.end(), fault,
-                                  [](const Fault& a, const Fault& b) {
-                                    return a.at > b.at;
-                                  }),
-                 fault);
+  // Before those of the same time: they were said first, and the last is next.
+  const auto place = std::lower_bound(
+      faults_.begin(), faults_.end(), when,
+      [](const Fault& fault, Time at) { return fault.at > at; });
+  faults_.insert(place, {when, std::move(what)});
 }
 
 void Simulator::Pause(int host, Time until) {
@@ -151,7 +156,10 @@ bool Simulator::RunUntil(const std::function<bool()>& done, Duration limit) {
     for (const auto& host : hosts_) {
       next = std::min(next, std::max(host->next_turn, host->paused_until));
     }
-    if (next == Time::Never() || next > end) return false;
+    if (next == Time::Never() || next > end) {
+      now_ = end;
+      return false;
+    }
     now_ = std::max(now_, next);
     while (!faults_.empty() && faults_.back().at <= now_) {
       const Fault fault = std::move(faults_.back());

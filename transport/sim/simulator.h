@@ -36,6 +36,7 @@ class Simulator {
   Time now() const { return now_; }
   uint64_t hash() const { return network_.hash(); }
   Network& network() { return network_; }
+  int hosts() const { return static_cast<int>(hosts_.size()); }
   Engine& engine(int host) { return *hosts_[host]->engine; }
   Random& random() { return random_; }
 
@@ -47,6 +48,7 @@ class Simulator {
   // Makes a flow at once, without a handshake: that is not what is simulated.
   SimFlow Connect(int from, int to);
   void Close(FlowRecord* record, int host);
+  void Goodbye(int host);  // Its endpoint ends, as far as others can tell.
   void At(Time when, std::function<void()> what);
   void Pause(int host, Time until);  // No turns until then.
   void Kill(int host) { Pause(host, Time::Never()); }
@@ -72,7 +74,6 @@ class Simulator {
   };
   struct Fault {
     Time at;
-    uint64_t order;
     std::function<void()> what;
   };
   void Turn(Host& host);

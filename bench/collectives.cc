@@ -1,0 +1,283 @@
+// The ring algorithms, cut the way NCCL cuts them. Elements are dealt to
+// channels; a channel goes round the ring in loops; in one loop every rank
+// owns one share, and a share travels as up to four slices, half the slots of
+// a link, so that one slice is reduced while the next is on its way.
+#include "bench/collectives.h"
+
+#include <algorithm>
+#include <functional>
+
+namespace hawser::bench {
+namespace {
+
+constexpr size_t kSlicesPerShare = 4;
+// Smaller slices cost more in messages than their overlap brings.
+constexpr size_t kSliceBytesMin = 64 << 10;
+// A channel with less than this to do is not worth its wake-ups.
+constexpr size_t kChannelBytesMin = 64 << 10;
+// Cuts lie on lines of LL128, so that copies stay aligned.
+constexpr size_t kCutBytes = 128;
+
+size_t RoundUp(size_t value, size_t unit) {
+  return (value + unit - 1) / unit * unit;
+}
+
+size_t DivideUp(size_t value, size_t by) { return (value + by - 1) / by; }
+
+struct Range {
+  size_t begin = 0;
+  size_t end = 0;
+  size_t bytes() const { return end - begin; }
+};
+
+// `count` nearly equal parts of `bytes`, cut on lines; the last may be empty.
+Range Part(size_t bytes, size_t index, size_t count) {
+  const size_t each = RoundUp(DivideUp(bytes, count), kCutBytes);
+  return {std::min(bytes, index * each), std::min(bytes, (index + 1) * each)};
+}
+
+int ChannelsFor(size_t bytes, const Placement& placement) {
+  const size_t worth = std::max<size_t>(1, bytes / kChannelBytesMin);
+  return static_cast<int>(
+      std::min(worth, static_cast<size_t>(placement.channels)));
+}
+
+// One step per slice of `range`; both ends of a link cut a range alike. An
+// empty range is one empty step. `like` says what happens; its offsets are
+// where range offset 0 lies.
+void AppendSlices(Range range, const Step& like, size_t slice_bytes,
+                  std::vector<Step>* steps) {
+  const size_t bytes = range.bytes();
+  const size_t wanted =
+      std::clamp<size_t>(DivideUp(bytes, kSliceBytesMin), 1, kSlicesPerShare);
+  const size_t slice = std::clamp<size_t>(
+      RoundUp(DivideUp(bytes, wanted), kCutBytes), kCutBytes, slice_bytes);
+  size_t at = range.begin;
+  do {
+    Step step = like;
+    step.bytes = std::min(slice, range.end - at);
+    step.input += at;
+    step.output += at;
+    steps->push_back(step);
+    at += step.bytes;
+  } while (at < range.end);
+}
+
+constexpr Step kSend{.send = true};
+constexpr Step kCopy{.write = true};
+constexpr Step kCopySend{.write = true, .send = true};
+constexpr Step kRecv{.receive = true, .write = true};
+constexpr Step kRecvSend{.receive = true, .write = true, .send = true};
+constexpr Step kRecvReduceSend{.receive = true, .reduce = true, .send = true};
+constexpr Step kRecvReduce{.receive = true, .reduce = true, .write = true};
+constexpr Step kRecvReduceBoth{
+    .receive = true, .reduce = true, .write = true, .send = true};
+
+Step At(Step step, size_t input, size_t output) {
+  step.input = input;
+  step.output = output;
+  return step;
+}
+
+// Calls `loop` for each piece of the channel's range that fits the slots.
+void ForEachLoop(Range range, size_t loop_bytes,
+                 const std::function<void(Range)>& loop) {
+  size_t at = range.begin;
+  do {
+    const size_t end = std::min(range.end, at + loop_bytes);
+    loop({at, end});
+    at = end;
+  } while (at < range.end);
+}
+
+size_t ShareBytesMax(const Placement& placement) {
+  return kSlicesPerShare * placement.slice_bytes;
+}
+
+// Reduce-scatter and all-gather in one go: after ranks - 1 steps a rank holds
+// the sum of its own share, after ranks - 1 more everyone holds all.
+void AllReduceLoop(Range range, const Placement& placement,
+                   std::vector<Step>* steps) {
+  const auto ranks = static_cast<size_t>(placement.ranks);
+  const auto rank = static_cast<size_t>(placement.rank);
+  const auto append = [&](const Step& step, size_t share) {
+    Range part = Part(range.bytes(), share % ranks, ranks);
+    part.begin += range.begin;
+    part.end += range.begin;
+    AppendSlices(part, step, placement.slice_bytes, steps);
+  };
+  append(kSend, rank + ranks - 1);
+  for (size_t j = 2; j < ranks; ++j) {
+    append(kRecvReduceSend, rank + ranks - j);
+  }
+  append(kRecvReduceBoth, rank);
+  for (size_t j = 1; j + 1 < ranks; ++j) append(kRecvSend, rank + ranks - j);
+  append(kRecv, rank + 1);
+}
+
+// `range` lies within one share; block b of the input begins at b * block.
+void ReduceScatterLoop(Range range, size_t block, const Placement& placement,
+                       std::vector<Step>* steps) {
+  const auto ranks = static_cast<size_t>(placement.ranks);
+  const auto rank = static_cast<size_t>(placement.rank);
+  const auto append = [&](const Step& step, size_t share) {
+    AppendSlices(range, At(step, share % ranks * block, 0),
+                 placement.slice_bytes, steps);
+  };
+  append(kSend, rank + ranks - 1);
+  for (size_t j = 2; j < ranks; ++j) {
+    append(kRecvReduceSend, rank + ranks - j);
+  }
+  append(kRecvReduce, rank);
+}
+
+void AllGatherLoop(Range range, size_t block, const Placement& placement,
+                   std::vector<Step>* steps) {
+  const auto ranks = static_cast<size_t>(placement.ranks);
+  const auto rank = static_cast<size_t>(placement.rank);
+  const auto append = [&](const Step& step, size_t share) {
+    AppendSlices(range, At(step, 0, share % ranks * block),
+                 placement.slice_bytes, steps);
+  };
+  append(kCopySend, rank);
+  for (size_t j = 1; j + 1 < ranks; ++j) append(kRecvSend, rank + ranks - j);
+  append(kRecv, rank + 1);
+}
+
+std::vector<Program> RingPrograms(Operation operation, const Extent& extent,
+                                  const Placement& placement) {
+  const auto ranks = static_cast<size_t>(placement.ranks);
+  const bool all_reduce = operation == Operation::kAllReduce;
+  // All-reduce goes round with everything, the others with one rank's share.
+  const size_t bytes = extent.elements * placement.element_bytes;
+  const size_t loop_bytes = ShareBytesMax(placement) * (all_reduce ? ranks : 1);
+  const int channels =
+      ChannelsFor(all_reduce ? bytes : bytes * ranks, placement);
+  std::vector<Program> programs;
+  for (int channel = 0; channel < channels; ++channel) {
+    Program program{channel, 0, 0, {}};
+    const Range range = Part(bytes, static_cast<size_t>(channel),
+                             static_cast<size_t>(channels));
+    ForEachLoop(range, loop_bytes, [&](Range loop) {
+      if (all_reduce) {
+        AllReduceLoop(loop, placement, &program.steps);
+      } else if (operation == Operation::kReduceScatter) {
+        ReduceScatterLoop(loop, bytes, placement, &program.steps);
+      } else {
+        AllGatherLoop(loop, bytes, placement, &program.steps);
+      }
+    });
+    programs.push_back(std::move(program));
+  }
+  return programs;
+}
+
+// A one-way stream: every slice as large as it may be, as NCCL's p2p does.
+void AppendStream(Range range, const Step& like, const Placement& placement,
+                  std::vector<Step>* steps) {
+  ForEachLoop(range, placement.slice_bytes, [&](Range slice) {
+    Step step = like;
+    step.bytes = slice.bytes();
+    step.input += slice.begin;
+    step.output += slice.begin;
+    steps->push_back(step);
+  });
+}
+
+// Sends and receives of a pair are programs of their own: neither waits for
+// the other.
+std::vector<Program> PairPrograms(Operation operation, const Extent& extent,
+                                  const Placement& placement) {
+  const size_t bytes = extent.elements * placement.element_bytes;
+  const auto ranks = static_cast<size_t>(placement.ranks);
+  const auto rank = static_cast<size_t>(placement.rank);
+  const bool all_to_all = operation == Operation::kAllToAll;
+  const std::vector<int> distances = DistancesOf(operation, placement.ranks);
+  const int channels = ChannelsFor(bytes, placement);
+  std::vector<Program> programs;
+  for (size_t d = 0; d < distances.size(); ++d) {
+    const auto distance = static_cast<size_t>(distances[d]);
+    const size_t to = all_to_all ? (rank + distance) % ranks : 0;
+    const size_t from = all_to_all ? (rank + ranks - distance) % ranks : 0;
+    for (int channel = 0; channel < channels; ++channel) {
+      const Range range = Part(bytes, static_cast<size_t>(channel),
+                               static_cast<size_t>(channels));
+      Program out{channel, d, kNoLink, {}};
+      AppendStream(range, At(kSend, to * bytes, 0), placement, &out.steps);
+      Program in{channel, kNoLink, d, {}};
+      AppendStream(range, At(kRecv, 0, from * bytes), placement, &in.steps);
+      programs.push_back(std::move(out));
+      programs.push_back(std::move(in));
+    }
+  }
+  if (all_to_all && bytes > 0) {
+    Program own{0, kNoLink, kNoLink, {}};
+    AppendStream({0, bytes}, At(kCopy, rank * bytes, rank * bytes), placement,
+                 &own.steps);
+    programs.push_back(std::move(own));
+  }
+  return programs;
+}
+
+}  // namespace
+
+Extent ExtentOf(Operation operation, size_t bytes, size_t element_bytes,
+                int ranks) {
+  const size_t elements = bytes / element_bytes;
+  const auto shares = static_cast<size_t>(ranks);
+  Extent extent;
+  switch (operation) {
+    case Operation::kAllReduce:
+    case Operation::kSendRecv:
+      extent = {elements, elements, elements, elements * element_bytes};
+      break;
+    case Operation::kAllGather:
+      extent.elements = elements / shares;
+      extent.input_elements = extent.elements;
+      extent.output_elements = extent.elements * shares;
+      break;
+    case Operation::kReduceScatter:
+      extent.elements = elements / shares;
+      extent.input_elements = extent.elements * shares;
+      extent.output_elements = extent.elements;
+      break;
+    case Operation::kAllToAll:
+      extent.elements = elements / shares;
+      extent.input_elements = extent.output_elements = extent.elements * shares;
+      break;
+  }
+  extent.bytes =
+      std::max(extent.input_elements, extent.output_elements) * element_bytes;
+  return extent;
+}
+
+double BusFactor(Operation operation, int ranks) {
+  switch (operation) {
+    case Operation::kAllReduce:
+      return 2.0 * (ranks - 1) / ranks;
+    case Operation::kAllGather:
+    case Operation::kReduceScatter:
+    case Operation::kAllToAll:
+      return 1.0 * (ranks - 1) / ranks;
+    case Operation::kSendRecv:
+      return 1.0;
+  }
+  return 1.0;
+}
+
+std::vector<int> DistancesOf(Operation operation, int ranks) {
+  if (operation != Operation::kAllToAll) return {1};
+  std::vector<int> distances;
+  for (int d = 1; d < ranks; ++d) distances.push_back(d);
+  return distances;
+}
+
+std::vector<Program> MakePrograms(Operation operation, const Extent& extent,
+                                  const Placement& placement) {
+  const bool pairs =
+      operation == Operation::kSendRecv || operation == Operation::kAllToAll;
+  return pairs ? PairPrograms(operation, extent, placement)
+               : RingPrograms(operation, extent, placement);
+}
+
+}  // namespace hawser::bench

@@ -1,0 +1,66 @@
+// Carries out programs over links the way NCCL's proxy drives a plugin:
+// receives posted ahead, sends in order, the oldest request tested, a yield
+// when nothing moved.
+// Knows: steps, slots, requests.  Never: which collective the steps add up to.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "bench/collectives.h"
+#include "bench/links.h"
+#include "bench/reduce.h"
+
+namespace hawser::bench {
+
+class Driver {
+ public:
+  Driver(Links* links, NetLibrary* net, Bootstrap* bootstrap, AddFunction add,
+         int timeout_s);
+
+  // Runs all programs `iterations` times on the same buffers. An iteration
+  // begins when the one before it has left this rank's reduction, as with
+  // kernels on a stream; its receives are posted earlier. Returns when every
+  // request is done. `what` names the run in an error.
+  void Run(const std::vector<Program>& programs, int iterations,
+           const std::byte* input, std::byte* output, const std::string& what);
+
+ private:
+  // One program under way.
+  struct Progress {
+    const Program* program = nullptr;
+    SendLink* send = nullptr;
+    RecvLink* recv = nullptr;
+    size_t next = 0;
+    uint64_t receives = 0;  // In all iterations together.
+  };
+
+  void Begin(const std::vector<Program>& programs, int iterations);
+  bool PostReceives(Progress* progress);
+  bool TestReceives(RecvLink* link);
+  bool TakeStep(Progress* progress);
+  bool PostSends(SendLink* link);
+  bool TestSends(SendLink* link);
+  void Execute(const Step& step, const std::byte* incoming,
+               std::byte* outgoing) const;
+  bool TestOldest(const Link& link, void* request, const char* what,
+                  size_t expected_max, size_t* size);
+  void OnIdle(const std::string& what);
+  [[noreturn]] void FailStuck(const std::string& what) const;
+
+  Links* links_;
+  NetLibrary* net_;
+  Bootstrap* bootstrap_;
+  AddFunction add_;
+  int timeout_s_;
+
+  std::vector<Progress> running_;
+  const std::byte* input_ = nullptr;
+  std::byte* output_ = nullptr;
+  uint64_t idle_turns_ = 0;
+  int64_t idle_since_ns_ = 0;
+};
+
+}  // namespace hawser::bench

@@ -1,0 +1,154 @@
+#include "bench/links.h"
+
+#include <sched.h>
+
+#include <algorithm>
+#include <chrono>
+#include <cstring>
+#include <string>
+
+#include "bench/fail.h"
+
+namespace hawser::bench {
+namespace {
+
+using nccl::Result;
+
+constexpr size_t kPageBytes = 4096;
+// Four lines of LL128: longer than any rounding that a plugin might do.
+constexpr size_t kGuardBytes = 512;
+constexpr int kGuardValue = 0x5c;
+
+using Handle = std::array<char, nccl::kHandleMaxBytes>;
+
+void Require(Result result, const char* call, const Link& link) {
+  if (result == Result::kSuccess) return;
+  Fail("%s, rank %d, channel %d: %s", call, link.peer, link.channel,
+       ResultName(result));
+}
+
+}  // namespace
+
+Bytes Allocate(size_t size) {
+  const size_t pages = (size + kGuardBytes + kPageBytes - 1) / kPageBytes;
+  void* bytes = std::aligned_alloc(kPageBytes, pages * kPageBytes);
+  if (bytes == nullptr) Fail("no memory for a buffer of %zu bytes", size);
+  std::memset(bytes, 0, pages * kPageBytes);
+  return Bytes(static_cast<std::byte*>(bytes));
+}
+
+void SetGuard(std::byte* guard) {
+  std::memset(guard, kGuardValue, kGuardBytes);
+}
+
+uint64_t CountDamaged(const std::byte* guard) {
+  return static_cast<uint64_t>(std::count_if(
+      guard, guard + kGuardBytes,
+      [](std::byte byte) { return byte != std::byte{kGuardValue}; }));
+}
+
+Links::Links(const Shape& shape, NetLibrary* net, Bootstrap* bootstrap)
+    : shape_(shape), net_(net) {
+  const size_t count =
+      shape_.distances.size() * static_cast<size_t>(shape_.channels);
+  sends_.resize(count);
+  recvs_.resize(count);
+  for (size_t d = 0; d < shape_.distances.size(); ++d) {
+    const int distance = shape_.distances[d];
+    for (int channel = 0; channel < shape_.channels; ++channel) {
+      SendLink* to = send(d, channel);
+      RecvLink* from = recv(d, channel);
+      to->peer = (shape_.rank + distance) % shape_.ranks;
+      from->peer = (shape_.rank - distance + shape_.ranks) % shape_.ranks;
+      to->channel = from->channel = channel;
+      to->tag = shape_.rank;
+      from->tag = from->peer;
+      to->slice_bytes = from->slice_bytes = shape_.slice_bytes;
+    }
+  }
+  Open(bootstrap);
+}
+
+void Links::Open(Bootstrap* bootstrap) {
+  std::vector<Handle> handles(recvs_.size());
+  std::vector<void*> listens(recvs_.size(), nullptr);
+  std::string mine;
+  for (size_t i = 0; i < recvs_.size(); ++i) {
+    Require(net_->Listen(shape_.device, handles[i].data(), &listens[i]),
+            "listen", recvs_[i]);
+    if (listens[i] == nullptr) Fail("listen returned no comm");
+    mine.append(handles[i].data(), handles[i].size());
+  }
+  const std::vector<std::string> all = bootstrap->AllGather(mine);
+  for (size_t i = 0; i < sends_.size(); ++i) {
+    // The peer's link of the same index is the other end of this one.
+    const std::string& theirs = all[static_cast<size_t>(sends_[i].peer)];
+    if (theirs.size() != mine.size()) {
+      Fail("rank %d sent broken handles", sends_[i].peer);
+    }
+    std::memcpy(handles[i].data(), theirs.data() + i * sizeof(Handle),
+                sizeof(Handle));
+  }
+
+  const auto deadline =
+      std::chrono::steady_clock::now() + std::chrono::seconds(shape_.timeout_s);
+  for (size_t missing = sends_.size() + recvs_.size(); missing > 0;) {
+    const size_t before = missing;
+    for (size_t i = 0; i < sends_.size(); ++i) {
+      SendLink& to = sends_[i];
+      if (to.comm == nullptr) {
+        // The same handle each time: a plugin may keep its state inside.
+        Require(net_->Connect(shape_.device, handles[i].data(), &to.comm),
+                "connect", to);
+        if (to.comm != nullptr) {
+          RegisterSlots(&to);
+          --missing;
+        }
+      }
+      RecvLink& from = recvs_[i];
+      if (from.comm == nullptr) {
+        Require(net_->Accept(listens[i], &from.comm), "accept", from);
+        if (from.comm != nullptr) {
+          Require(net_->CloseListen(listens[i]), "closeListen", from);
+          RegisterSlots(&from);
+          --missing;
+        }
+      }
+    }
+    if (missing < before) continue;
+    sched_yield();
+    bootstrap->CheckAllHere();
+    if (std::chrono::steady_clock::now() > deadline) {
+      Fail("connect and accept: %zu of %zu comms not there after %d s", missing,
+           sends_.size() + recvs_.size(), shape_.timeout_s);
+    }
+  }
+}
+
+void Links::RegisterSlots(Link* link) {
+  const size_t size = kSlots * link->slice_bytes;
+  link->slots = Allocate(size);
+  SetGuard(link->guard());
+  Require(net_->Register(link->comm, link->slots.get(), size, &link->region),
+          "regMr", *link);
+}
+
+uint64_t Links::Release(Link* link) {
+  Require(net_->Unregister(link->comm, link->region), "deregMr", *link);
+  return CountDamaged(link->guard());
+}
+
+uint64_t Links::Close() {
+  uint64_t damaged = 0;
+  for (SendLink& to : sends_) {
+    damaged += Release(&to);
+    Require(net_->CloseSend(to.comm), "closeSend", to);
+  }
+  for (RecvLink& from : recvs_) {
+    damaged += Release(&from);
+    Require(net_->CloseRecv(from.comm), "closeRecv", from);
+  }
+  return damaged;
+}
+
+}  // namespace hawser::bench

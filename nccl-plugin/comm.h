@@ -1,0 +1,63 @@
+// NCCL's words to ours and back: listen, connect, send, receive, test.
+// Knows: NCCL's calling rules.  Never: paths, packets. No policy lives here,
+// and no state that the API does not force.
+//
+// Every pointer that NCCL holds is one of these objects. A comm is driven by
+// one thread at a time, as NCCL does; different comms by any threads.
+#pragma once
+
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+
+#include "nccl-plugin/device.h"
+#include "nccl-plugin/net_abi.h"
+#include "transport/engine/endpoint.h"
+#include "transport/engine/rendezvous.h"
+
+namespace hawser {
+
+class Comm;
+
+// What NCCL calls a request.
+struct CommRequest {
+  Comm* comm = nullptr;
+  Request* request = nullptr;
+  uint32_t bytes = 0;  // Of the buffer.
+};
+
+// A send comm or a receive comm.
+class Comm final : public Held {
+ public:
+  Comm(std::unique_ptr<FlowEnd> flow, Direction direction)
+      : flow_(std::move(flow)), direction_(direction) {}
+
+  // isend, irecv. *request == nullptr: no slot is free, or nothing was
+  // started; NCCL will call again.
+  nccl::Result Start(void* memory, size_t bytes, int tag, void** request);
+  nccl::Result Test(CommRequest& request, int* done, int* size);
+  Direction direction() const { return direction_; }
+
+ private:
+  std::unique_ptr<FlowEnd> flow_;
+  const Direction direction_;
+  std::array<CommRequest, RequestQueue::kSlots> requests_;
+};
+
+class ListenComm final : public Held {
+ public:
+  static nccl::Result Listen(int dev, void* handle, void** listen_comm);
+  // *recv_comm == nullptr: call again.
+  nccl::Result Accept(void** recv_comm);
+
+ private:
+  std::unique_ptr<Listener> listener_;
+};
+
+// *send_comm == nullptr: call again, with the same handle: what is under way
+// is noted in it.
+nccl::Result Connect(int dev, void* handle, void** send_comm);
+nccl::Result Close(void* held);  // Any of the above; null is no error.
+
+}  // namespace hawser

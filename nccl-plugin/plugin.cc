@@ -1,0 +1,346 @@
+// The tables that NCCL looks up: one implementation, and for each version of
+// the ABI only what differs. Functions take the widest types any version has;
+// thin wrappers widen what older versions give.
+#include <cstdint>
+#include <string>
+
+#include "nccl-plugin/comm.h"
+#include "nccl-plugin/device.h"
+#include "nccl-plugin/net_abi.h"
+
+namespace hawser {
+namespace {
+
+using nccl::Result;
+
+constexpr char kName[] = "Hawser";
+// More flows than a process can have peers and channels; also what maxComms
+// tells NCCL.
+constexpr int kMaxComms = 65'000;
+constexpr size_t kMaxMessage = size_t{1} << 30;
+
+// --- Contexts --------------------------------------------------------------
+
+Result Begin(nccl::Logger log, int traffic_class, void** context) {
+  const absl::Status status =
+      Devices::Get().Begin(log, traffic_class, context);
+  if (!status.ok()) {
+    Devices::Get().Log(nccl::LogLevel::kWarn, std::string(status.message()));
+  }
+  return ToNccl(status);
+}
+
+Result InitV11(void** ctx, uint64_t, nccl::v10::CommConfig* config,
+               nccl::Logger log, nccl::ProfilerCallback) {
+  *ctx = nullptr;
+  return Begin(log,
+               config != nullptr ? config->trafficClass
+                                 : nccl::kTrafficClassUndefined,
+               ctx);
+}
+Result InitV10(nccl::Logger log, nccl::ProfilerCallback) {
+  void* ended_by_unloading;
+  return Begin(log, nccl::kTrafficClassUndefined, &ended_by_unloading);
+}
+Result InitV9(nccl::Logger log) { return InitV10(log, nullptr); }
+Result Finalize(void* ctx) {
+  Devices::Get().End(ctx);
+  return Result::kSuccess;
+}
+
+// --- Devices ---------------------------------------------------------------
+
+Result CountDevices(int* count) {
+  *count = Devices::Get().count();
+  return Result::kSuccess;
+}
+
+// What all versions have.
+template <class Properties>
+Result Describe(int dev, Properties* to) {
+  const Device* device = Devices::Get().device(dev);
+  if (device == nullptr) return Result::kInvalidArgument;
+  *to = {};
+  to->name = const_cast<char*>(device->name.c_str());
+  if (!device->pci_path.empty()) {
+    to->pciPath = const_cast<char*>(device->pci_path.c_str());
+  }
+  to->guid = static_cast<uint64_t>(dev);
+  to->ptrSupport = nccl::kPtrHost;
+  to->speed = device->speed_mbps;
+  to->port = 1;
+  to->maxComms = kMaxComms;
+  to->maxRecvs = 1;
+  if constexpr (requires { to->netDeviceType; }) {
+    to->netDeviceType = nccl::kNetDeviceHost;
+    to->netDeviceVersion = nccl::kNetDeviceInvalidVersion;
+  }
+  if constexpr (requires { to->regIsGlobal; }) to->regIsGlobal = 1;
+  if constexpr (requires { to->vProps; }) {
+    to->vProps.ndevs = 1;
+    to->vProps.devs[0] = dev;
+    to->maxP2pBytes = to->maxCollBytes = kMaxMessage;
+  }
+  if constexpr (requires { to->maxMultiRequestSize; }) {
+    to->maxMultiRequestSize = 1;
+  }
+  if constexpr (requires { to->railId; }) {
+    to->railId = to->planeId = nccl::kNetIdUndefined;
+  }
+  return Result::kSuccess;
+}
+
+// --- Connections -----------------------------------------------------------
+
+Result Listen(int dev, void* handle, void** comm) {
+  return ListenComm::Listen(dev, handle, comm);
+}
+Result ListenV11(void*, int dev, void* handle, void** comm) {
+  return ListenComm::Listen(dev, handle, comm);
+}
+Result ConnectV6(int dev, void* handle, void** comm) {
+  return Connect(dev, handle, comm);
+}
+Result ConnectV7(int dev, void* handle, void** comm, nccl::DeviceHandle**) {
+  return Connect(dev, handle, comm);
+}
+Result ConnectV10(int dev, nccl::v10::CommConfig*, void* handle, void** comm,
+                  nccl::DeviceHandle**) {
+  return Connect(dev, handle, comm);
+}
+Result ConnectV11(void*, int dev, void* handle, void** comm,
+                  nccl::DeviceHandle**) {
+  return Connect(dev, handle, comm);
+}
+Result AcceptV6(void* listen_comm, void** comm) {
+  return static_cast<ListenComm*>(listen_comm)->Accept(comm);
+}
+Result AcceptV7(void* listen_comm, void** comm, nccl::DeviceHandle**) {
+  return static_cast<ListenComm*>(listen_comm)->Accept(comm);
+}
+Result CloseComm(void* comm) { return Close(comm); }
+
+// --- Memory ----------------------------------------------------------------
+
+// Kernel sockets take any host memory as it is.
+Result Register(void*, void*, size_t, int type, void** mhandle) {
+  *mhandle = nullptr;
+  if (type == nccl::kPtrHost) return Result::kSuccess;
+  Devices::Get().Log(nccl::LogLevel::kWarn,
+                     "regMr: this datapath takes host memory only; expected "
+                     "type NCCL_PTR_HOST");
+  return Result::kInvalidArgument;
+}
+Result RegisterV6(void* comm, void* memory, int size, int type,
+                  void** mhandle) {
+  return Register(comm, memory, static_cast<size_t>(size), type, mhandle);
+}
+Result Unregister(void*, void*) { return Result::kSuccess; }
+
+// --- Messages --------------------------------------------------------------
+
+Result Isend(void* comm, void* memory, size_t bytes, int tag, void*,
+             void** request) {
+  return static_cast<Comm*>(comm)->Start(memory, bytes, tag, request);
+}
+Result IsendV6(void* comm, void* memory, int bytes, int tag, void* mhandle,
+               void** request) {
+  return Isend(comm, memory, static_cast<size_t>(bytes), tag, mhandle,
+               request);
+}
+Result IsendV10(void* comm, void* memory, size_t bytes, int tag, void* mhandle,
+                void*, void** request) {
+  return Isend(comm, memory, bytes, tag, mhandle, request);
+}
+
+template <class Size>
+Result Irecv(void* comm, int n, void** memory, Size* sizes, int* tags, void**,
+             void** request) {
+  *request = nullptr;
+  if (n != 1) {
+    Devices::Get().Log(nccl::LogLevel::kWarn,
+                       "irecv: expected one buffer, as maxRecvs says");
+    return Result::kInvalidArgument;
+  }
+  return static_cast<Comm*>(comm)->Start(
+      memory[0], static_cast<size_t>(sizes[0]), tags[0], request);
+}
+Result IrecvV10(void* comm, int n, void** memory, size_t* sizes, int* tags,
+                void** mhandles, void**, void** request) {
+  return Irecv(comm, n, memory, sizes, tags, mhandles, request);
+}
+
+// Bytes in host memory are there when the receive is done.
+Result Iflush(void*, int, void**, int*, void**, void** request) {
+  *request = nullptr;
+  return Result::kSuccess;
+}
+
+Result Test(void* request, int* done, int* sizes) {
+  auto* started = static_cast<CommRequest*>(request);
+  if (started == nullptr || started->comm == nullptr) {
+    return Result::kInvalidArgument;
+  }
+  return started->comm->Test(*started, done, sizes);
+}
+
+Result SetAttributes(void*, nccl::v11::NetAttributes*) {
+  return Result::kSuccess;
+}
+
+}  // namespace
+}  // namespace hawser
+
+#define HAWSER_EXPORT extern "C" __attribute__((visibility("default")))
+
+using namespace hawser;  // NOLINT: the tables below are all there is.
+
+HAWSER_EXPORT const nccl::v6::Net ncclNetPlugin_v6 = {
+    .name = kName,
+    .init = InitV9,
+    .devices = CountDevices,
+    .getProperties = Describe<nccl::v6::Properties>,
+    .listen = Listen,
+    .connect = ConnectV6,
+    .accept = AcceptV6,
+    .regMr = RegisterV6,
+    .regMrDmaBuf = nullptr,
+    .deregMr = Unregister,
+    .isend = IsendV6,
+    .irecv = Irecv<int>,
+    .iflush = Iflush,
+    .test = Test,
+    .closeSend = CloseComm,
+    .closeRecv = CloseComm,
+    .closeListen = CloseComm,
+};
+
+HAWSER_EXPORT const nccl::v7::Net ncclNetPlugin_v7 = {
+    .name = kName,
+    .init = InitV9,
+    .devices = CountDevices,
+    .getProperties = Describe<nccl::v7::Properties>,
+    .listen = Listen,
+    .connect = ConnectV7,
+    .accept = AcceptV7,
+    .regMr = RegisterV6,
+    .regMrDmaBuf = nullptr,
+    .deregMr = Unregister,
+    .isend = IsendV6,
+    .irecv = Irecv<int>,
+    .iflush = Iflush,
+    .test = Test,
+    .closeSend = CloseComm,
+    .closeRecv = CloseComm,
+    .closeListen = CloseComm,
+    .getDeviceMr = nullptr,
+    .irecvConsumed = nullptr,
+};
+
+HAWSER_EXPORT const nccl::v8::Net ncclNetPlugin_v8 = {
+    .name = kName,
+    .init = InitV9,
+    .devices = CountDevices,
+    .getProperties = Describe<nccl::v8::Properties>,
+    .listen = Listen,
+    .connect = ConnectV7,
+    .accept = AcceptV7,
+    .regMr = Register,
+    .regMrDmaBuf = nullptr,
+    .deregMr = Unregister,
+    .isend = IsendV6,
+    .irecv = Irecv<int>,
+    .iflush = Iflush,
+    .test = Test,
+    .closeSend = CloseComm,
+    .closeRecv = CloseComm,
+    .closeListen = CloseComm,
+    .getDeviceMr = nullptr,
+    .irecvConsumed = nullptr,
+};
+
+HAWSER_EXPORT const nccl::v9::Net ncclNetPlugin_v9 = {
+    .name = kName,
+    .init = InitV9,
+    .devices = CountDevices,
+    .getProperties = Describe<nccl::v9::Properties>,
+    .listen = Listen,
+    .connect = ConnectV7,
+    .accept = AcceptV7,
+    .regMr = Register,
+    .regMrDmaBuf = nullptr,
+    .deregMr = Unregister,
+    .isend = Isend,
+    .irecv = Irecv<size_t>,
+    .iflush = Iflush,
+    .test = Test,
+    .closeSend = CloseComm,
+    .closeRecv = CloseComm,
+    .closeListen = CloseComm,
+    .getDeviceMr = nullptr,
+    .irecvConsumed = nullptr,
+    .makeVDevice = nullptr,
+};
+
+HAWSER_EXPORT const nccl::v10::Net ncclNetPlugin_v10 = {
+    .name = kName,
+    .init = InitV10,
+    .devices = CountDevices,
+    .getProperties = Describe<nccl::v10::Properties>,
+    .listen = Listen,
+    .connect = ConnectV10,
+    .accept = AcceptV7,
+    .regMr = Register,
+    .regMrDmaBuf = nullptr,
+    .deregMr = Unregister,
+    .isend = IsendV10,
+    .irecv = IrecvV10,
+    .iflush = Iflush,
+    .test = Test,
+    .closeSend = CloseComm,
+    .closeRecv = CloseComm,
+    .closeListen = CloseComm,
+    .getDeviceMr = nullptr,
+    .irecvConsumed = nullptr,
+    .makeVDevice = nullptr,
+};
+
+namespace hawser {
+namespace {
+
+// v11 and v12 differ in their properties alone.
+template <class Net, class Properties>
+constexpr Net Newest() {
+  return {
+      .name = kName,
+      .init = InitV11,
+      .devices = CountDevices,
+      .getProperties = Describe<Properties>,
+      .listen = ListenV11,
+      .connect = ConnectV11,
+      .accept = AcceptV7,
+      .regMr = Register,
+      .regMrDmaBuf = nullptr,
+      .deregMr = Unregister,
+      .isend = IsendV10,
+      .irecv = IrecvV10,
+      .iflush = Iflush,
+      .test = Test,
+      .closeSend = CloseComm,
+      .closeRecv = CloseComm,
+      .closeListen = CloseComm,
+      .getDeviceMr = nullptr,
+      .irecvConsumed = nullptr,
+      .makeVDevice = nullptr,
+      .finalize = Finalize,
+      .setNetAttr = SetAttributes,
+  };
+}
+
+}  // namespace
+}  // namespace hawser
+
+HAWSER_EXPORT const nccl::v11::Net ncclNetPlugin_v11 =
+    Newest<nccl::v11::Net, nccl::v11::Properties>();
+HAWSER_EXPORT const nccl::v12::Net ncclNetPlugin_v12 =
+    Newest<nccl::v12::Net, nccl::v12::Properties>();

@@ -1,0 +1,697 @@
+#include "transport/message/recv_flow.h"
+
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <deque>
+#include <memory>
+#include <vector>
+
+#include "transport/base/copy_lines.h"
+#include "transport/base/random.h"
+#include "transport/message/send_flow.h"
+
+namespace hawser {
+namespace {
+
+using Outcome = Request::Outcome;
+using Placed = RecvFlow::Placed;
+using State = Request::State;
+using wire::Cargo;
+using Bytes = std::vector<std::byte>;
+
+constexpr FlowId kOurs{3};
+constexpr FlowId kTheirs{8};
+constexpr std::byte kCanary{0xee};
+
+// A flow, and receives posted to it, each with a guard behind its buffer.
+class RecvFlowTest : public testing::Test {
+ protected:
+  static constexpr size_t kGuardBytes = 64;
+
+  struct Posted {
+    Request request;
+    Bytes memory;
+  };
+
+  Posted* Post(uint32_t capacity_bytes) {
+    Posted& posted = posted_.emplace_back();
+    posted.memory.assign(capacity_bytes + kGuardBytes, kCanary);
+    posted.request.state = State::kSubmitted;
+    posted.request.memory = {posted.memory.data(), capacity_bytes, 0};
+    flow_.OnPosted(&posted.request);
+    return &posted;
+  }
+  // Post, and let the grant go.
+  Posted* PostGranted(uint32_t capacity_bytes) {
+    Posted* posted = Post(capacity_bytes);
+    EXPECT_TRUE(flow_.Next().has_value());
+    return posted;
+  }
+  // `length` bytes of a message whose byte n is ByteAt(n).
+  Placed Data(uint32_t message, uint32_t offset, uint32_t length,
+              uint32_t message_bytes) {
+    Bytes payload(length);
+    for (uint32_t i = 0; i < length; ++i) payload[i] = ByteAt(offset + i);
+    return flow_.OnData(CargoOf(message, offset, length), message_bytes,
+                        payload);
+  }
+  static Cargo CargoOf(uint32_t message, uint32_t offset, uint32_t length) {
+    Cargo cargo;
+    cargo.flow = kOurs;
+    cargo.message = MessageId{message};
+    cargo.offset = offset;
+    cargo.length = length;
+    return cargo;
+  }
+  static std::byte ByteAt(uint32_t offset) {
+    return static_cast<std::byte>(offset * 7 % 251 % 200);  // Never kCanary.
+  }
+  void ExpectGrant(uint32_t message, bool resend) {
+    EXPECT_TRUE(flow_.ready());
+    const auto grant = flow_.Next();
+    ASSERT_TRUE(grant.has_value());
+    EXPECT_EQ(grant->kind, wire::CargoKind::kGrant);
+    EXPECT_EQ(grant->flow, kOurs);
+    EXPECT_EQ(grant->message.value, message);
+    EXPECT_EQ(grant->resend, resend);
+    EXPECT_EQ(grant->length, 0u);
+  }
+  void ExpectNothing() {
+    EXPECT_FALSE(flow_.ready());
+    EXPECT_FALSE(flow_.Next().has_value());
+  }
+  static void ExpectDone(const Posted* posted, Outcome outcome,
+                         uint32_t bytes) {
+    EXPECT_EQ(posted->request.state.load(), State::kDone);
+    EXPECT_EQ(posted->request.outcome, outcome);
+    EXPECT_EQ(posted->request.bytes_moved, bytes);
+  }
+  static void ExpectOpen(const Posted* posted) {
+    EXPECT_EQ(posted->request.state.load(), State::kSubmitted);
+  }
+  // Bytes [begin, end) are in place, all others were never touched.
+  static void ExpectBytes(const Posted* posted, uint32_t begin, uint32_t end) {
+    for (uint32_t i = 0; i < posted->memory.size(); ++i) {
+      const bool placed = begin <= i && i < end;
+      ASSERT_EQ(posted->memory[i], placed ? ByteAt(i) : kCanary) << i;
+    }
+  }
+
+  std::deque<Posted> posted_;
+  RecvFlow flow_{kOurs, kTheirs};
+};
+
+TEST_F(RecvFlowTest, id__and_far_id) {
+  EXPECT_EQ(flow_.id(), kOurs);
+  EXPECT_EQ(flow_.far_id(), kTheirs);
+}
+
+TEST_F(RecvFlowTest, full__until_the_front_is_done) {
+  for (uint32_t i = 0; i < RecvFlow::kMaxOpenMessages; ++i) {
+    EXPECT_FALSE(flow_.full());
+    PostGranted(8);
+  }
+  EXPECT_TRUE(flow_.full());
+  Data(1, 0, 8, 8);
+  EXPECT_TRUE(flow_.full());  // Done, but behind an open one.
+  Data(0, 0, 8, 8);
+  EXPECT_FALSE(flow_.full());
+  Post(8);
+  EXPECT_FALSE(flow_.full());
+  Post(8);
+  EXPECT_TRUE(flow_.full());
+}
+
+TEST_F(RecvFlowTest, idle__when_no_request_is_open) {
+  EXPECT_TRUE(flow_.idle());
+  PostGranted(8);
+  EXPECT_FALSE(flow_.idle());
+  Data(0, 0, 8, 8);
+  EXPECT_TRUE(flow_.idle());
+}
+
+TEST_F(RecvFlowTest, OnPosted__slots_are_used_again) {
+  for (uint32_t i = 0; i < 3 * RecvFlow::kMaxOpenMessages; ++i) {
+    Posted* posted = PostGranted(512);
+    EXPECT_EQ(Data(i, 256, 256, 512), Placed::kNew);
+    ExpectOpen(posted);  // What arrived for the slot's last user is forgotten.
+    EXPECT_EQ(Data(i, 0, 256, 512), Placed::kNew);
+    ExpectDone(posted, Outcome::kOk, 512);
+    ExpectBytes(posted, 0, 512);
+  }
+}
+
+TEST_F(RecvFlowTest, OnData__in_any_order) {
+  Posted* posted = PostGranted(1000);
+  EXPECT_EQ(Data(0, 512, 128, 700), Placed::kNew);
+  EXPECT_EQ(Data(0, 640, 60, 700), Placed::kNew);
+  ExpectBytes(posted, 512, 700);
+  EXPECT_EQ(Data(0, 0, 256, 700), Placed::kNew);
+  ExpectOpen(posted);
+  EXPECT_EQ(Data(0, 256, 256, 700), Placed::kNew);
+  ExpectDone(posted, Outcome::kOk, 700);
+  ExpectBytes(posted, 0, 700);
+}
+
+TEST_F(RecvFlowTest, OnData__messages_finish_in_any_order) {
+  Posted* posted[4];
+  for (auto& one : posted) one = PostGranted(100);
+  for (const uint32_t i : {2, 3, 0, 1}) {
+    ExpectOpen(posted[i]);
+    EXPECT_EQ(Data(i, 0, 90 + i, 90 + i), Placed::kNew);
+    ExpectDone(posted[i], Outcome::kOk, 90 + i);
+  }
+  EXPECT_TRUE(flow_.idle());
+}
+
+TEST_F(RecvFlowTest, OnData__what_is_here_is_not_touched_again) {
+  Posted* posted = PostGranted(512);
+  EXPECT_EQ(Data(0, 0, 256, 512), Placed::kNew);
+  std::fill(posted->memory.begin(), posted->memory.end(), kCanary);
+  EXPECT_EQ(Data(0, 0, 256, 512), Placed::kDuplicate);
+  EXPECT_EQ(Data(0, 128, 128, 512), Placed::kDuplicate);
+  ExpectBytes(posted, 0, 0);
+}
+
+TEST_F(RecvFlowTest, OnData__partly_here_is_completed) {
+  Posted* posted = PostGranted(512);
+  EXPECT_EQ(Data(0, 128, 128, 512), Placed::kNew);
+  EXPECT_EQ(Data(0, 0, 384, 512), Placed::kNew);
+  ExpectBytes(posted, 0, 384);
+  EXPECT_EQ(Data(0, 256, 256, 512), Placed::kNew);
+  ExpectDone(posted, Outcome::kOk, 512);
+  ExpectBytes(posted, 0, 512);
+}
+
+TEST_F(RecvFlowTest, OnData__late_copies_leave_the_buffer_alone) {
+  Posted* first = PostGranted(256);
+  Posted* second = PostGranted(256);
+  Data(1, 0, 256, 256);
+  std::fill(second->memory.begin(), second->memory.end(), kCanary);
+  EXPECT_EQ(Data(1, 0, 256, 256), Placed::kDuplicate);  // Done, not popped.
+  Data(0, 0, 256, 256);
+  std::fill(first->memory.begin(), first->memory.end(), kCanary);
+  EXPECT_EQ(Data(0, 0, 128, 256), Placed::kDuplicate);  // Done and popped.
+  EXPECT_EQ(Data(1, 128, 128, 256), Placed::kDuplicate);
+  EXPECT_EQ(Data(1, 0, 1, 999), Placed::kDuplicate);
+  ExpectBytes(first, 0, 0);
+  ExpectBytes(second, 0, 0);
+}
+
+TEST_F(RecvFlowTest, OnData__not_granted_is_unexpected) {
+  EXPECT_EQ(Data(0, 0, 8, 8), Placed::kUnexpected);  // Not posted.
+  Posted* posted = Post(8);
+  EXPECT_EQ(Data(0, 0, 8, 8), Placed::kUnexpected);  // Not granted.
+  EXPECT_EQ(Data(1, 0, 8, 8), Placed::kUnexpected);
+  EXPECT_EQ(Data(0x7fffffffu, 0, 8, 8), Placed::kUnexpected);
+  EXPECT_EQ(Data(0xffffffffu, 0, 8, 8), Placed::kUnexpected);
+  ExpectOpen(posted);
+  ExpectBytes(posted, 0, 0);
+}
+
+TEST_F(RecvFlowTest, OnData__contradictions_are_unexpected) {
+  Posted* posted = PostGranted(512);
+  EXPECT_EQ(Data(0, 256, 128, 300), Placed::kUnexpected);  // Beyond its end.
+  EXPECT_EQ(Data(0, 0xffffff80u, 256, 300), Placed::kUnexpected);
+  EXPECT_EQ(Data(0, 0, 0, 300), Placed::kUnexpected);  // Empty, but is not.
+  EXPECT_EQ(flow_.OnData(CargoOf(0, 0, 128), 300, Bytes(64)),
+            Placed::kUnexpected);  // Another length than it says.
+  ExpectBytes(posted, 0, 0);
+  EXPECT_EQ(Data(0, 0, 128, 300), Placed::kNew);
+  EXPECT_EQ(Data(0, 128, 128, 301), Placed::kUnexpected);  // Another size.
+  EXPECT_EQ(Data(0, 0, 0, 513), Placed::kUnexpected);
+  ExpectOpen(posted);
+  ExpectBytes(posted, 0, 128);
+  EXPECT_EQ(Data(0, 128, 172, 300), Placed::kNew);
+  ExpectDone(posted, Outcome::kOk, 300);
+}
+
+TEST_F(RecvFlowTest, OnData__empty_message) {
+  Posted* posted = PostGranted(512);
+  Posted* none = PostGranted(0);
+  EXPECT_EQ(Data(0, 0, 0, 0), Placed::kNew);
+  ExpectDone(posted, Outcome::kOk, 0);
+  EXPECT_EQ(Data(0, 0, 0, 0), Placed::kDuplicate);
+  EXPECT_EQ(Data(1, 0, 0, 0), Placed::kNew);
+  ExpectDone(none, Outcome::kOk, 0);
+  ExpectBytes(posted, 0, 0);
+}
+
+TEST_F(RecvFlowTest, OnData__truncated) {
+  Posted* posted = PostGranted(512);
+  Posted* after = PostGranted(512);
+  EXPECT_EQ(Data(0, 0, 0, 513), Placed::kNew);
+  ExpectDone(posted, Outcome::kTruncated, 0);
+  EXPECT_EQ(Data(0, 0, 0, 513), Placed::kDuplicate);
+  EXPECT_EQ(Data(1, 128, 128, 513), Placed::kNew);  // Even with bytes in it.
+  ExpectDone(after, Outcome::kTruncated, 0);
+  EXPECT_EQ(Data(1, 128, 128, 512), Placed::kDuplicate);
+  ExpectBytes(posted, 0, 0);
+  ExpectBytes(after, 0, 0);
+}
+
+TEST_F(RecvFlowTest, OnSettled__lost_grants_leave_again_oldest_first) {
+  for (int i = 0; i < 4; ++i) Post(8);
+  Cargo grants[3];
+  for (Cargo& grant : grants) grant = *flow_.Next();
+  flow_.OnSettled(grants[2], false);
+  flow_.OnSettled(grants[0], false);
+  flow_.OnSettled(grants[1], true);
+  ExpectGrant(0, true);
+  ExpectGrant(2, true);
+  ExpectGrant(3, false);
+  ExpectNothing();
+}
+
+TEST_F(RecvFlowTest, OnSettled__done_needs_no_grant) {
+  for (int i = 0; i < 3; ++i) Post(8);
+  Cargo grants[3];
+  for (Cargo& grant : grants) grant = *flow_.Next();
+  Data(1, 0, 8, 8);
+  flow_.OnSettled(grants[1], false);  // Done, not popped.
+  ExpectNothing();
+  flow_.OnSettled(grants[0], false);
+  EXPECT_TRUE(flow_.ready());
+  Data(0, 0, 8, 8);  // Lost, it seemed.
+  ExpectNothing();
+  flow_.OnSettled(grants[0], false);  // Popped.
+  ExpectNothing();
+  flow_.OnSettled(grants[2], true);
+  ExpectNothing();
+}
+
+TEST_F(RecvFlowTest, OnFailed__ends_all_that_is_open) {
+  Posted* partly = PostGranted(256);
+  Posted* done = PostGranted(256);
+  Posted* granted = PostGranted(256);
+  Data(0, 0, 128, 256);
+  Data(1, 0, 256, 256);
+  done->request.state = State::kFree;
+  Posted* ungranted = Post(256);
+  const Cargo grant = CargoOf(2, 0, 0);
+  flow_.OnSettled(grant, false);
+  flow_.OnFailed(Outcome::kPeerLost);
+  for (const Posted* posted : {partly, granted, ungranted}) {
+    ExpectDone(posted, Outcome::kPeerLost, 0);
+  }
+  EXPECT_EQ(done->request.state.load(), State::kFree);  // Not a second time.
+  EXPECT_TRUE(flow_.idle());
+  ExpectNothing();
+  flow_.OnSettled(grant, false);
+  ExpectNothing();
+  EXPECT_NE(Data(0, 128, 128, 256), Placed::kNew);
+  EXPECT_NE(Data(2, 0, 256, 256), Placed::kNew);
+  EXPECT_NE(Data(3, 0, 256, 256), Placed::kNew);
+  ExpectBytes(partly, 0, 128);
+  ExpectBytes(granted, 0, 0);
+}
+
+TEST_F(RecvFlowTest, OnFailed__later_requests_end_at_once) {
+  flow_.OnFailed(Outcome::kClosed);
+  flow_.OnFailed(Outcome::kPeerLost);
+  for (uint32_t i = 0; i < 2 * RecvFlow::kMaxOpenMessages; ++i) {
+    EXPECT_FALSE(flow_.full());
+    ExpectDone(Post(8), Outcome::kClosed, 0);
+    ExpectNothing();
+    EXPECT_EQ(Data(i, 0, 8, 8), Placed::kUnexpected);
+  }
+  EXPECT_TRUE(flow_.idle());
+}
+
+TEST_F(RecvFlowTest, Next__in_order_once) {
+  ExpectNothing();
+  Post(8);
+  Post(8);
+  ExpectGrant(0, false);
+  ExpectGrant(1, false);
+  ExpectNothing();
+  Post(8);
+  ExpectGrant(2, false);
+  ExpectNothing();
+}
+
+TEST_F(RecvFlowTest, Next__ids_wrap) {
+  constexpr MessageId kFirst{0xffffffffu - 100};
+  flow_ = RecvFlow(kOurs, kTheirs, kFirst);
+  EXPECT_EQ(Data(kFirst.value - 1, 0, 8, 8), Placed::kUnexpected);
+  for (uint32_t i = 0; i < 300; ++i) {
+    const uint32_t id = kFirst.value + 2 * i;
+    Posted* a = Post(8);
+    Posted* b = Post(8);
+    const Cargo grant_a = *flow_.Next();
+    EXPECT_EQ(Data(id + 1, 0, 8, 8), Placed::kUnexpected);
+    const Cargo grant_b = *flow_.Next();
+    flow_.OnSettled(grant_b, false);
+    flow_.OnSettled(grant_a, false);
+    ExpectGrant(id, true);
+    ExpectGrant(id + 1, true);
+    EXPECT_EQ(Data(id + 2, 0, 8, 8), Placed::kUnexpected);
+    EXPECT_EQ(Data(id + 1, 0, 8, 8), Placed::kNew);
+    EXPECT_EQ(Data(id + 1, 0, 8, 8), Placed::kDuplicate);
+    EXPECT_EQ(Data(id, 0, 8, 8), Placed::kNew);
+    EXPECT_EQ(Data(id, 0, 8, 8), Placed::kDuplicate);
+    ExpectDone(a, Outcome::kOk, 8);
+    ExpectDone(b, Outcome::kOk, 8);
+  }
+  EXPECT_TRUE(flow_.idle());
+}
+
+TEST_F(RecvFlowTest, Describe__tells_the_capacity) {
+  Post(0);
+  Post(12345);
+  EXPECT_EQ(flow_.Describe(*flow_.Next()).capacity_bytes, 0u);
+  const Cargo grant = *flow_.Next();
+  EXPECT_EQ(flow_.Describe(grant).capacity_bytes, 12345u);
+  EXPECT_EQ(flow_.Describe(grant).target.key, 0u);
+}
+
+TEST_F(RecvFlowTest, Describe__of_no_open_message_is_our_bug) {
+  EXPECT_DEATH(flow_.Describe(CargoOf(0, 0, 0)), "broken promise");
+}
+
+// Both halves, with an unkind channel between them. It holds every packet that
+// is under way, delivers them in any order, some twice and some never, and
+// decides fates late and sometimes wrongly: what it calls lost may still come,
+// even long after the message is done. Only "delivered" is always true.
+class Play {
+ public:
+  struct Plan {
+    uint32_t messages = 0;
+    uint32_t max_message_bytes = 0;
+    double drop = 0, duplicate = 0, false_loss = 0, truncate = 0;
+    MessageId first{0};
+  };
+
+  Play(uint64_t seed, const Plan& plan)
+      : random_(seed),
+        plan_(plan),
+        send_(FlowId{1}, FlowId{2}, plan.first),
+        recv_(FlowId{2}, FlowId{1}, plan.first),
+        messages_(plan.messages) {
+    for (Message& message : messages_) Draw(message);
+  }
+
+  void Run() {
+    // Far above what any seed has needed.
+    const uint64_t limit = 1'000'000 + 2'000 * uint64_t{plan_.messages};
+    for (uint64_t turn = 0; !AllDone(); ++turn) {
+      ASSERT_LT(turn, limit) << "no progress";
+      Step();
+      if (testing::Test::HasFatalFailure()) return;
+    }
+    EXPECT_TRUE(send_.idle());
+    EXPECT_TRUE(recv_.idle());
+    EXPECT_FALSE(send_.ready());
+    EXPECT_FALSE(recv_.ready());
+    // What is still under way finds every door closed.
+    while (!network_.empty()) {
+      Deliver(/*last_copy=*/true);
+      if (testing::Test::HasFatalFailure()) return;
+    }
+    while (!unsettled_.empty()) Settle();
+    EXPECT_FALSE(send_.ready());
+    EXPECT_FALSE(recv_.ready());
+    for (const Message& message : messages_) CheckUntouched(message);
+  }
+
+ private:
+  static constexpr std::byte kReused{0x5a};
+  static constexpr uint32_t kGuardBytes = 128;
+
+  struct Message {
+    Bytes sent, expected, received;
+    uint32_t first_copy_bytes = 0;
+    bool first_copy = false;
+    Request send, recv;
+    bool send_done = false, recv_done = false;
+    bool truncated() const { return expected.size() > recv.memory.length; }
+  };
+  // One packet: a cargo, and what it looked like when it left.
+  struct Packet {
+    Cargo cargo;
+    uint32_t message_bytes = 0;
+    Bytes payload;
+    wire::Grant grant;
+    bool arrived = false;
+  };
+  using PacketPointer = std::shared_ptr<Packet>;
+
+  void Draw(Message& message) {
+    const uint64_t largest = plan_.max_message_bytes;
+    uint32_t bytes = 0;
+    switch (random_.Below(6)) {
+      case 0:
+        break;
+      case 1:
+        bytes = 1;
+        break;
+      case 2:
+        bytes = kLineBytes * static_cast<uint32_t>(random_.Below(40));
+        break;
+      case 3:
+        bytes = static_cast<uint32_t>(random_.Below(2000)) | 1;
+        break;
+      default:  // All magnitudes alike.
+        bytes = static_cast<uint32_t>(
+            random_.Below((largest >> random_.Below(12)) + 1));
+    }
+    uint32_t capacity = bytes;
+    if (random_.Chance(0.7)) {
+      capacity += static_cast<uint32_t>(random_.Below(5000));
+    }
+    if (bytes > 0 && random_.Chance(plan_.truncate)) {
+      capacity = static_cast<uint32_t>(random_.Below(bytes));
+    }
+    message.sent.resize(bytes);
+    for (std::byte& byte : message.sent) {
+      byte = static_cast<std::byte>(random_.Next());
+    }
+    message.expected = message.sent;
+    message.received.assign(capacity + kGuardBytes, kCanary);
+    message.send.memory = {message.sent.data(), bytes, 0};
+    message.recv.memory = {message.received.data(), capacity, 0};
+  }
+
+  void Step() {
+    switch (random_.Below(8)) {
+      case 0:
+        return Submit();
+      case 1:
+        return Post();
+      case 2:
+        return SendGrant();
+      case 3:
+      case 4:
+        return SendData();
+      case 5:
+      case 6:
+        return Deliver(/*last_copy=*/false);
+      default:
+        return Settle();
+    }
+  }
+
+  void Submit() {
+    if (submits_ == messages_.size() || send_.full()) return;
+    Request& request = messages_[submits_++].send;
+    request.state = State::kSubmitted;
+    send_.OnSubmitted(&request);
+  }
+
+  void Post() {
+    if (posts_ == messages_.size() || recv_.full()) return;
+    Request& request = messages_[posts_++].recv;
+    request.state = State::kSubmitted;
+    recv_.OnPosted(&request);
+  }
+
+  void SendGrant() {
+    const bool ready = recv_.ready();
+    const auto cargo = recv_.Next();
+    ASSERT_EQ(cargo.has_value(), ready);
+    if (!cargo.has_value()) return;
+    auto packet = std::make_shared<Packet>();
+    packet->cargo = *cargo;
+    packet->grant = recv_.Describe(*cargo);
+    ASSERT_EQ(packet->grant.capacity_bytes,
+              At(cargo->message).recv.memory.length);
+    Leave(packet);
+  }
+
+  void SendData() {
+    const uint32_t max_bytes =
+        kLineBytes *
+        static_cast<uint32_t>(1 + random_.Below(random_.Chance(0.5) ? 8 : 256));
+    const bool ready = send_.ready();
+    const auto cargo = send_.Next(max_bytes);
+    ASSERT_EQ(cargo.has_value(), ready);
+    if (!cargo.has_value()) return;
+    auto packet = std::make_shared<Packet>();
+    packet->cargo = *cargo;
+    packet->message_bytes = send_.message_bytes(cargo->message);
+    const MemorySlice payload = send_.Payload(*cargo);
+    packet->payload.assign(payload.data, payload.data + payload.length);
+    CheckCut(*packet, max_bytes);
+    Leave(packet);
+  }
+
+  void CheckCut(const Packet& packet, uint32_t max_bytes) {
+    const Cargo& cargo = packet.cargo;
+    Message& message = At(cargo.message);
+    ASSERT_FALSE(message.send_done);
+    ASSERT_EQ(packet.message_bytes, message.expected.size());
+    ASSERT_EQ(packet.payload.size(), cargo.length);
+    ASSERT_LE(cargo.length, max_bytes);
+    ASSERT_EQ(cargo.offset % kLineBytes, 0u);
+    if (message.truncated() || message.expected.empty()) {
+      ASSERT_EQ(cargo.offset, 0u);
+      ASSERT_EQ(cargo.length, 0u);
+      ASSERT_EQ(cargo.resend, message.first_copy);
+    } else {
+      const uint32_t end = cargo.offset + cargo.length;
+      ASSERT_LE(end, message.expected.size());
+      if (end != message.expected.size()) {
+        ASSERT_EQ(end % kLineBytes, 0u);
+      }
+      ASSERT_GT(cargo.length, 0u);
+      // First copies leave once and in order; all others are behind them.
+      if (cargo.resend) {
+        ASSERT_LE(end, message.first_copy_bytes);
+      } else {
+        ASSERT_EQ(cargo.offset, message.first_copy_bytes);
+        message.first_copy_bytes = end;
+      }
+    }
+    message.first_copy = true;
+  }
+
+  void Leave(const PacketPointer& packet) {
+    unsettled_.push_back(packet);
+    if (!random_.Chance(plan_.drop)) network_.push_back(packet);
+  }
+
+  void Deliver(bool last_copy) {
+    if (network_.empty()) return;
+    std::swap(network_[random_.Below(network_.size())], network_.back());
+    const PacketPointer packet = network_.back();
+    if (last_copy || !random_.Chance(plan_.duplicate)) network_.pop_back();
+    const Cargo& cargo = packet->cargo;
+    packet->arrived = true;
+    if (cargo.kind == wire::CargoKind::kGrant) {
+      ASSERT_TRUE(send_.OnGrant(cargo.message, packet->grant));
+      return;
+    }
+    Message& message = At(cargo.message);
+    const Placed placed =
+        recv_.OnData(cargo, packet->message_bytes, packet->payload);
+    ASSERT_NE(placed, Placed::kUnexpected);
+    if (message.recv_done) {
+      ASSERT_EQ(placed, Placed::kDuplicate);
+    }
+    if (message.recv.state != State::kDone) return;
+    message.recv.state = State::kFree;
+    ASSERT_FALSE(message.recv_done) << "finished twice";
+    message.recv_done = true;
+    ++done_;
+    CheckReceived(message);
+    // The application uses its buffer again.
+    std::fill(message.received.begin(), message.received.end(), kReused);
+  }
+
+  void CheckReceived(const Message& message) {
+    const uint32_t placed_bytes =
+        message.truncated() ? 0
+                            : static_cast<uint32_t>(message.expected.size());
+    ASSERT_EQ(message.recv.outcome,
+              message.truncated() ? Outcome::kTruncated : Outcome::kOk);
+    ASSERT_EQ(message.recv.bytes_moved, placed_bytes);
+    ASSERT_TRUE(std::equal(message.expected.begin(),
+                           message.expected.begin() + placed_bytes,
+                           message.received.begin()));
+    ASSERT_TRUE(std::all_of(message.received.begin() + placed_bytes,
+                            message.received.end(),
+                            [](std::byte byte) { return byte == kCanary; }));
+  }
+
+  void Settle() {
+    if (unsettled_.empty()) return;
+    std::swap(unsettled_[random_.Below(unsettled_.size())], unsettled_.back());
+    const PacketPointer packet = unsettled_.back();
+    unsettled_.pop_back();
+    const bool delivered = packet->arrived && !random_.Chance(plan_.false_loss);
+    if (packet->cargo.kind == wire::CargoKind::kGrant) {
+      recv_.OnSettled(packet->cargo, delivered);
+      return;
+    }
+    send_.OnSettled(packet->cargo, delivered);
+    Message& message = At(packet->cargo.message);
+    if (message.send.state != State::kDone) return;
+    message.send.state = State::kFree;
+    ASSERT_FALSE(message.send_done) << "finished twice";
+    ASSERT_TRUE(message.recv_done) << "done here before it was done there";
+    message.send_done = true;
+    ++done_;
+    ASSERT_EQ(message.send.outcome,
+              message.truncated() ? Outcome::kTruncated : Outcome::kOk);
+    ASSERT_EQ(message.send.bytes_moved,
+              message.truncated() ? 0 : message.expected.size());
+    std::fill(message.sent.begin(), message.sent.end(), kReused);
+  }
+
+  void CheckUntouched(const Message& message) {
+    EXPECT_EQ(message.send.state.load(), State::kFree);
+    EXPECT_EQ(message.recv.state.load(), State::kFree);
+    EXPECT_TRUE(std::all_of(message.received.begin(), message.received.end(),
+                            [](std::byte byte) { return byte == kReused; }));
+  }
+
+  Message& At(MessageId id) { return messages_[id.value - plan_.first.value]; }
+  bool AllDone() const { return done_ == 2 * messages_.size(); }
+
+  Random random_;
+  const Plan plan_;
+  SendFlow send_;
+  RecvFlow recv_;
+  std::vector<Message> messages_;
+  size_t submits_ = 0, posts_ = 0, done_ = 0;
+  std::vector<PacketPointer> network_;    // May yet arrive.
+  std::vector<PacketPointer> unsettled_;  // Fate not yet told.
+};
+
+TEST(RecvFlowPlay, OnData__every_byte_through_an_unkind_channel) {
+  for (uint64_t seed = 1; seed <= 300; ++seed) {
+    SCOPED_TRACE(seed);
+    Random random(seed);
+    Play::Plan plan;
+    plan.messages = 1 + static_cast<uint32_t>(random.Below(300));
+    plan.max_message_bytes = 64 << 10;
+    plan.drop = random.Chance(0.2) ? 0 : 0.4 * random.Fraction();
+    plan.duplicate = random.Chance(0.2) ? 0 : 0.5 * random.Fraction();
+    plan.false_loss = random.Chance(0.2) ? 0 : 0.5 * random.Fraction();
+    plan.truncate = random.Chance(0.5) ? 0 : 0.2;
+    // Half of them wrap on the way.
+    if (random.Chance(0.5)) {
+      plan.first.value -= static_cast<uint32_t>(random.Below(200));
+    }
+    Play(seed, plan).Run();
+    if (HasFailure()) return;
+  }
+}
+
+TEST(RecvFlowPlay, OnData__large_messages) {
+  for (uint64_t seed = 1; seed <= 20; ++seed) {
+    SCOPED_TRACE(seed);
+    Play::Plan plan;
+    plan.messages = 40;
+    plan.max_message_bytes = 1 << 20;
+    plan.drop = 0.1;
+    plan.duplicate = 0.1;
+    plan.false_loss = 0.1;
+    Play(seed, plan).Run();
+    if (HasFailure()) return;
+  }
+}
+
+}  // namespace
+}  // namespace hawser

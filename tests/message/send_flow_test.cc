@@ -1,0 +1,483 @@
+#include "transport/message/send_flow.h"
+
+#include <gtest/gtest.h>
+
+#include <deque>
+#include <vector>
+
+#include "transport/base/copy_lines.h"
+#include "transport/base/random.h"
+
+namespace hawser {
+namespace {
+
+using Outcome = Request::Outcome;
+using State = Request::State;
+using wire::Cargo;
+
+constexpr FlowId kOurs{3};
+constexpr FlowId kTheirs{8};
+
+// A flow and the requests that were given to it. The memory is never read, so
+// all share the same.
+class SendFlowTest : public testing::Test {
+ protected:
+  Request* Submit(uint32_t bytes) {
+    Request* request = NewRequest(bytes);
+    flow_.OnSubmitted(request);
+    return request;
+  }
+  Request* NewRequest(uint32_t bytes) {
+    Request& request = requests_.emplace_back();
+    request.state = State::kSubmitted;
+    request.memory = {memory_, bytes, 77};
+    return &request;
+  }
+  bool Grant(uint32_t message, uint32_t capacity_bytes) {
+    return flow_.OnGrant(MessageId{message},
+                         {.capacity_bytes = capacity_bytes, .target = {}});
+  }
+  // The next cargo, which must exist, and look as one of ours.
+  Cargo Next(uint32_t max_bytes = 1024) {
+    EXPECT_TRUE(flow_.ready());
+    const auto cargo = flow_.Next(max_bytes);
+    EXPECT_TRUE(cargo.has_value());
+    if (!cargo.has_value()) return {};
+    EXPECT_EQ(cargo->kind, wire::CargoKind::kData);
+    EXPECT_EQ(cargo->flow, kOurs);
+    EXPECT_LE(cargo->length, max_bytes);
+    return *cargo;
+  }
+  void ExpectNothing() {
+    EXPECT_FALSE(flow_.ready());
+    EXPECT_FALSE(flow_.Next(1024).has_value());
+  }
+  static void ExpectCargo(const Cargo& cargo, uint32_t message, uint32_t offset,
+                          uint32_t length, bool resend) {
+    EXPECT_EQ(cargo.message.value, message);
+    EXPECT_EQ(cargo.offset, offset);
+    EXPECT_EQ(cargo.length, length);
+    EXPECT_EQ(cargo.resend, resend);
+  }
+  static void ExpectDone(const Request* request, Outcome outcome,
+                         uint32_t bytes) {
+    EXPECT_EQ(request->state.load(), State::kDone);
+    EXPECT_EQ(request->outcome, outcome);
+    EXPECT_EQ(request->bytes_moved, bytes);
+  }
+  static void ExpectOpen(const Request* request) {
+    EXPECT_EQ(request->state.load(), State::kSubmitted);
+  }
+
+  std::byte memory_[1];
+  std::deque<Request> requests_;
+  SendFlow flow_{kOurs, kTheirs};
+};
+
+TEST_F(SendFlowTest, id__and_far_id) {
+  EXPECT_EQ(flow_.id(), kOurs);
+  EXPECT_EQ(flow_.far_id(), kTheirs);
+  flow_.OnConnected(FlowId{99});
+  EXPECT_EQ(flow_.far_id(), FlowId{99});
+}
+
+TEST_F(SendFlowTest, full__until_the_front_is_done) {
+  for (uint32_t i = 0; i < SendFlow::kMaxOpenMessages; ++i) {
+    EXPECT_FALSE(flow_.full());
+    Submit(128);
+    ASSERT_TRUE(Grant(i, 128));
+  }
+  EXPECT_TRUE(flow_.full());
+  const Cargo first = Next();
+  flow_.OnSettled(Next(), true);
+  EXPECT_TRUE(flow_.full());  // Done, but behind an open one.
+  flow_.OnSettled(first, true);
+  EXPECT_FALSE(flow_.full());
+  Submit(1);
+  EXPECT_FALSE(flow_.full());
+  Submit(1);
+  EXPECT_TRUE(flow_.full());
+}
+
+TEST_F(SendFlowTest, ready__needs_message_and_grant) {
+  ExpectNothing();
+  Submit(10);
+  ExpectNothing();
+  EXPECT_TRUE(Grant(0, 10));
+  EXPECT_TRUE(flow_.ready());
+  EXPECT_TRUE(Grant(1, 10));
+  Next();
+  ExpectNothing();
+  Submit(10);
+  EXPECT_TRUE(flow_.ready());
+}
+
+TEST_F(SendFlowTest, idle__when_no_request_is_open) {
+  EXPECT_TRUE(flow_.idle());
+  Submit(10);
+  Submit(10);
+  Grant(0, 10);
+  Grant(1, 10);
+  const Cargo first = Next(), second = Next();
+  flow_.OnSettled(second, true);
+  EXPECT_FALSE(flow_.idle());
+  flow_.OnSettled(first, true);
+  EXPECT_TRUE(flow_.idle());
+}
+
+TEST_F(SendFlowTest, message_bytes__true_length_also_when_truncated) {
+  Submit(1000);
+  Submit(5000);
+  Grant(1, 4999);
+  EXPECT_EQ(flow_.message_bytes(MessageId{0}), 1000u);
+  EXPECT_EQ(flow_.message_bytes(MessageId{1}), 5000u);
+}
+
+TEST_F(SendFlowTest, message_bytes__unknown_message_is_our_bug) {
+  EXPECT_DEATH(flow_.message_bytes(MessageId{0}), "broken promise");
+}
+
+TEST_F(SendFlowTest, OnSubmitted__grants_may_come_first) {
+  EXPECT_TRUE(Grant(0, 300));
+  EXPECT_TRUE(Grant(1, 300));
+  ExpectNothing();
+  Submit(300);
+  ExpectCargo(Next(), 0, 0, 300, false);
+  Submit(200);
+  ExpectCargo(Next(), 1, 0, 200, false);
+  ExpectNothing();
+}
+
+TEST_F(SendFlowTest, OnGrant__duplicates_are_harmless) {
+  Request* request = Submit(300);
+  EXPECT_TRUE(Grant(0, 300));
+  EXPECT_TRUE(Grant(0, 300));
+  const Cargo cargo = Next();
+  EXPECT_TRUE(Grant(0, 300));
+  ExpectNothing();
+  flow_.OnSettled(cargo, true);
+  ExpectDone(request, Outcome::kOk, 300);
+  EXPECT_TRUE(Grant(0, 300));  // Popped already.
+  Submit(10);
+  ExpectNothing();  // Grant 0 does not count for message 1.
+}
+
+TEST_F(SendFlowTest, OnGrant__window) {
+  EXPECT_TRUE(Grant(SendFlow::kMaxGrants - 1, 10));
+  EXPECT_FALSE(Grant(SendFlow::kMaxGrants, 10));
+  EXPECT_FALSE(Grant(0x7fffffffu, 10));
+  EXPECT_FALSE(Grant(0xffffffffu, 10));  // Before the first message.
+  Grant(0, 10);
+  Submit(10);
+  flow_.OnSettled(Next(), true);
+  EXPECT_TRUE(Grant(SendFlow::kMaxGrants, 10));
+  EXPECT_FALSE(Grant(SendFlow::kMaxGrants + 1, 10));
+  EXPECT_FALSE(Grant(0xffffffffu, 10));
+}
+
+TEST_F(SendFlowTest, OnGrant__slots_are_used_again) {
+  for (uint32_t i = 0; i < 3 * SendFlow::kMaxGrants; ++i) {
+    Request* request = Submit(i);
+    ExpectNothing();  // The grant of kMaxGrants ago is forgotten.
+    ASSERT_TRUE(Grant(i, 10'000));
+    flow_.OnSettled(Next(), true);
+    ExpectDone(request, Outcome::kOk, i);
+  }
+}
+
+TEST_F(SendFlowTest, OnGrant__a_late_one_holds_up_no_other) {
+  Submit(100);
+  Submit(200);
+  Grant(1, 200);
+  ExpectCargo(Next(), 1, 0, 200, false);
+  ExpectNothing();
+  Grant(0, 100);
+  ExpectCargo(Next(), 0, 0, 100, false);
+}
+
+TEST_F(SendFlowTest, OnSettled__done_when_every_byte_is) {
+  Request* request = Submit(300);
+  Grant(0, 1000);
+  const Cargo a = Next(128), b = Next(128), c = Next(128);
+  flow_.OnSettled(c, true);
+  flow_.OnSettled(a, true);
+  ExpectOpen(request);
+  flow_.OnSettled(b, true);
+  ExpectDone(request, Outcome::kOk, 300);
+}
+
+TEST_F(SendFlowTest, OnSettled__all_that_left_is_not_all) {
+  Request* request = Submit(256);
+  Grant(0, 256);
+  flow_.OnSettled(Next(128), true);
+  ExpectOpen(request);
+  EXPECT_TRUE(flow_.ready());
+}
+
+TEST_F(SendFlowTest, OnSettled__messages_finish_in_any_order) {
+  Request* requests[4];
+  Cargo cargos[4];
+  for (uint32_t i = 0; i < 4; ++i) {
+    requests[i] = Submit(100 + i);
+    Grant(i, 200);
+    cargos[i] = Next();
+  }
+  for (const uint32_t i : {2, 3, 0, 1}) {
+    ExpectOpen(requests[i]);
+    flow_.OnSettled(cargos[i], true);
+    ExpectDone(requests[i], Outcome::kOk, 100 + i);
+  }
+  EXPECT_TRUE(flow_.idle());
+}
+
+TEST_F(SendFlowTest, OnSettled__lost_is_sent_again_until_it_arrives) {
+  Request* request = Submit(100);
+  Grant(0, 100);
+  Cargo cargo = Next();
+  for (int i = 0; i < 3; ++i) {
+    ExpectNothing();
+    flow_.OnSettled(cargo, false);
+    cargo = Next();
+    ExpectCargo(cargo, 0, 0, 100, true);
+  }
+  flow_.OnSettled(cargo, true);
+  ExpectDone(request, Outcome::kOk, 100);
+  ExpectNothing();
+}
+
+TEST_F(SendFlowTest, OnSettled__more_than_was_sent_is_our_bug) {
+  Submit(256);
+  Grant(0, 256);
+  const Cargo cargo = Next(128);
+  flow_.OnSettled(cargo, true);
+  EXPECT_DEATH(flow_.OnSettled(cargo, true), "broken promise");
+}
+
+TEST_F(SendFlowTest, OnFailed__ends_all_that_is_open) {
+  Request* settled = Submit(100);
+  Request* in_flight = Submit(100);
+  Request* lost = Submit(100);
+  Request* unsent = Submit(100);
+  Request* ungranted = Submit(100);
+  for (uint32_t i = 0; i < 4; ++i) Grant(i, 100);
+  const Cargo a = Next(), b = Next(), c = Next();
+  flow_.OnSettled(a, true);
+  flow_.OnSettled(c, false);
+  flow_.OnFailed(Outcome::kPeerLost);
+  ExpectDone(settled, Outcome::kOk, 100);
+  for (Request* request : {in_flight, lost, unsent, ungranted}) {
+    ExpectDone(request, Outcome::kPeerLost, 0);
+  }
+  ExpectNothing();
+  EXPECT_TRUE(flow_.idle());
+  // What was in flight may still be settled.
+  flow_.OnSettled(b, false);
+  ExpectNothing();
+  flow_.OnSettled(b, true);
+}
+
+TEST_F(SendFlowTest, OnFailed__finishes_nothing_twice) {
+  Submit(100);
+  Request* done = Submit(100);
+  Grant(0, 100);
+  Grant(1, 100);
+  Next();
+  flow_.OnSettled(Next(), true);  // Done, behind an open one.
+  ExpectDone(done, Outcome::kOk, 100);
+  done->state = State::kFree;
+  flow_.OnFailed(Outcome::kClosed);
+  EXPECT_EQ(done->state.load(), State::kFree);
+}
+
+TEST_F(SendFlowTest, OnFailed__later_requests_end_at_once) {
+  flow_.OnFailed(Outcome::kClosed);
+  flow_.OnFailed(Outcome::kPeerLost);
+  for (uint32_t i = 0; i < 2 * SendFlow::kMaxOpenMessages; ++i) {
+    EXPECT_FALSE(flow_.full());
+    EXPECT_TRUE(Grant(i, 100));
+    ExpectDone(Submit(100), Outcome::kClosed, 0);
+    ExpectNothing();
+  }
+  EXPECT_TRUE(flow_.idle());
+}
+
+TEST_F(SendFlowTest, Next__cuts_on_the_grid) {
+  Submit(1000);
+  Grant(0, 1000);
+  ExpectCargo(Next(512), 0, 0, 512, false);
+  ExpectCargo(Next(128), 0, 512, 128, false);
+  ExpectCargo(Next(256), 0, 640, 256, false);
+  ExpectCargo(Next(128), 0, 896, 104, false);
+  ExpectNothing();
+}
+
+TEST_F(SendFlowTest, Next__max_bytes_off_the_grid_is_our_bug) {
+  EXPECT_DEATH(flow_.Next(0), "broken promise");
+  EXPECT_DEATH(flow_.Next(1400), "broken promise");
+}
+
+TEST_F(SendFlowTest, Next__older_messages_first) {
+  Submit(200);
+  Submit(100);
+  Grant(1, 100);
+  Grant(0, 200);
+  ExpectCargo(Next(128), 0, 0, 128, false);
+  ExpectCargo(Next(128), 0, 128, 72, false);
+  ExpectCargo(Next(128), 1, 0, 100, false);
+}
+
+TEST_F(SendFlowTest, Next__lost_before_new_and_oldest_first) {
+  for (uint32_t i = 0; i < 3; ++i) {
+    Submit(256);
+    Grant(i, 256);
+  }
+  const Cargo a = Next(128), b = Next(128), c = Next(128), d = Next(128);
+  for (const Cargo& cargo : {c, a, d, b}) flow_.OnSettled(cargo, false);
+  ExpectCargo(Next(128), 0, 0, 128, true);
+  ExpectCargo(Next(128), 0, 128, 128, true);
+  ExpectCargo(Next(128), 1, 0, 128, true);
+  ExpectCargo(Next(128), 1, 128, 128, true);
+  ExpectCargo(Next(128), 2, 0, 128, false);
+}
+
+TEST_F(SendFlowTest, Next__lost_cargo_is_cut_smaller) {
+  Request* request = Submit(1000);
+  Grant(0, 1000);
+  const Cargo whole = Next(1024);
+  flow_.OnSettled(whole, false);
+  const Cargo a = Next(384), b = Next(512), c = Next(128);
+  ExpectCargo(a, 0, 0, 384, true);
+  ExpectCargo(b, 0, 384, 512, true);
+  ExpectCargo(c, 0, 896, 104, true);
+  ExpectNothing();
+  flow_.OnSettled(c, true);
+  flow_.OnSettled(b, false);
+  flow_.OnSettled(a, true);
+  const Cargo again = Next();
+  ExpectCargo(again, 0, 384, 512, true);
+  ExpectOpen(request);
+  flow_.OnSettled(again, true);
+  ExpectDone(request, Outcome::kOk, 1000);
+}
+
+TEST_F(SendFlowTest, Next__many_lost_in_disorder) {
+  constexpr uint32_t kCargos = 2000;
+  Submit(kCargos * 128);
+  Grant(0, kCargos * 128);
+  std::vector<Cargo> cargos;
+  for (uint32_t i = 0; i < kCargos; ++i) cargos.push_back(Next(128));
+  Random random(1);
+  for (uint32_t i = kCargos; i > 0; --i) {
+    std::swap(cargos[i - 1], cargos[random.Below(i)]);
+    flow_.OnSettled(cargos[i - 1], false);
+  }
+  for (uint32_t i = 0; i < kCargos; ++i) {
+    ExpectCargo(Next(128), 0, i * 128, 128, true);
+  }
+  ExpectNothing();
+}
+
+TEST_F(SendFlowTest, Next__empty_message_is_one_empty_cargo) {
+  Request* request = Submit(0);
+  Grant(0, 1000);
+  const Cargo cargo = Next();
+  ExpectCargo(cargo, 0, 0, 0, false);
+  ExpectNothing();
+  ExpectOpen(request);
+  flow_.OnSettled(cargo, false);
+  const Cargo again = Next();
+  ExpectCargo(again, 0, 0, 0, true);
+  flow_.OnSettled(again, true);
+  ExpectDone(request, Outcome::kOk, 0);
+}
+
+TEST_F(SendFlowTest, Next__empty_message_into_empty_receive) {
+  Request* request = Submit(0);
+  Grant(0, 0);
+  flow_.OnSettled(Next(), true);
+  ExpectDone(request, Outcome::kOk, 0);
+}
+
+TEST_F(SendFlowTest, Next__truncated_message_is_one_empty_cargo) {
+  Request* request = Submit(1001);
+  Request* after = Submit(100);
+  Grant(0, 1000);
+  Grant(1, 1000);
+  const Cargo cargo = Next();
+  ExpectCargo(cargo, 0, 0, 0, false);
+  EXPECT_EQ(flow_.message_bytes(cargo.message), 1001u);
+  EXPECT_EQ(flow_.Payload(cargo).length, 0u);
+  flow_.OnSettled(cargo, false);
+  const Cargo again = Next();
+  ExpectCargo(again, 0, 0, 0, true);
+  EXPECT_EQ(flow_.message_bytes(again.message), 1001u);
+  ExpectOpen(request);
+  flow_.OnSettled(again, true);
+  ExpectDone(request, Outcome::kTruncated, 0);
+  flow_.OnSettled(Next(), true);
+  ExpectDone(after, Outcome::kOk, 100);
+}
+
+TEST_F(SendFlowTest, Next__largest_message) {
+  Submit(0xffffffffu);
+  Grant(0, 0xffffffffu);
+  constexpr uint32_t kHuge = 0xffffff80u;  // The largest multiple of a line.
+  const Cargo a = Next(kHuge), b = Next(kHuge);
+  ExpectCargo(a, 0, 0, kHuge, false);
+  ExpectCargo(b, 0, kHuge, 127, false);
+  flow_.OnSettled(a, true);
+  flow_.OnSettled(b, true);
+  ExpectDone(&requests_.front(), Outcome::kOk, 0xffffffffu);
+}
+
+TEST_F(SendFlowTest, Next__ids_wrap) {
+  constexpr MessageId kFirst{0xffffffffu - 100};
+  flow_ = SendFlow(kOurs, kTheirs, kFirst);
+  EXPECT_FALSE(Grant(kFirst.value - 1, 10));
+  for (uint32_t i = 0; i < 300; ++i) {
+    const uint32_t id = kFirst.value + 2 * i;
+    Request* a = Submit(256);
+    Request* b = Submit(0);
+    EXPECT_TRUE(Grant(id + 1, 256));
+    EXPECT_TRUE(Grant(id, 256));
+    EXPECT_FALSE(Grant(id + SendFlow::kMaxGrants, 256));
+    const Cargo a0 = Next(128), a1 = Next(128), b0 = Next(128);
+    flow_.OnSettled(b0, false);
+    flow_.OnSettled(a1, false);
+    flow_.OnSettled(a0, false);
+    ExpectCargo(Next(128), id, 0, 128, true);
+    ExpectCargo(Next(128), id, 128, 128, true);
+    ExpectCargo(Next(128), id + 1, 0, 0, true);
+    EXPECT_EQ(flow_.message_bytes(a0.message), 256u);
+    for (const Cargo& cargo : {b0, a0, a1}) flow_.OnSettled(cargo, true);
+    ExpectDone(a, Outcome::kOk, 256);
+    ExpectDone(b, Outcome::kOk, 0);
+    EXPECT_TRUE(Grant(id, 256));  // Late, and harmless.
+  }
+  EXPECT_TRUE(flow_.idle());
+}
+
+TEST_F(SendFlowTest, Payload__is_a_view_of_the_request) {
+  std::byte bytes[300];
+  Request* request = NewRequest(0);
+  request->memory = {bytes, sizeof(bytes), 5};
+  flow_.OnSubmitted(request);
+  Grant(0, 300);
+  const Cargo a = Next(256), b = Next(256);
+  EXPECT_EQ(flow_.Payload(a).data, bytes);
+  EXPECT_EQ(flow_.Payload(a).length, 256u);
+  EXPECT_EQ(flow_.Payload(a).key, 5u);
+  EXPECT_EQ(flow_.Payload(b).data, bytes + 256);
+  EXPECT_EQ(flow_.Payload(b).length, 44u);
+}
+
+TEST_F(SendFlowTest, Payload__after_the_loan_ended_is_our_bug) {
+  Submit(100);
+  Grant(0, 100);
+  const Cargo cargo = Next();
+  flow_.OnSettled(cargo, true);
+  EXPECT_DEATH(flow_.Payload(cargo), "broken promise");
+}
+
+}  // namespace
+}  // namespace hawser

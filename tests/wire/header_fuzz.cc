@@ -1,0 +1,167 @@
+// Any bytes into every decoder: none may read out of bounds, and what one
+// accepts must be exactly what the encoder would have written.
+//
+// Random bytes never pass a 32-bit check, so most of what there is to test
+// would never be reached. The first byte of an input therefore says which of
+// the outer shells are made right before the decoders see it; the layers below
+// are then the fuzzer's to break.
+#include <algorithm>
+#include <cstddef>
+#include <cstdint>
+#include <cstring>
+#include <span>
+#include <vector>
+
+#include "transport/base/check.h"
+#include "transport/wire/handshake.h"
+#include "transport/wire/header.h"
+
+namespace hawser::wire {
+namespace {
+
+// Bits of the first byte of an input.
+constexpr uint8_t kRepairStart = 1;  // Magic and version.
+constexpr uint8_t kRepairRest = 2;   // What vouches for the payload or body.
+constexpr uint8_t kRepairCheck = 4;  // The check of the header.
+
+using Bytes = std::vector<std::byte>;
+
+bool SameBytes(std::span<const std::byte> a, std::span<const std::byte> b) {
+  return a.size() == b.size() &&
+         (a.empty() || std::memcmp(a.data(), b.data(), a.size()) == 0);
+}
+
+template <class Int>
+void Poke(Bytes& bytes, size_t offset, Int value) {
+  if (offset + sizeof(Int) > bytes.size()) return;
+  std::memcpy(bytes.data() + offset, &value, sizeof(Int));
+}
+
+// Offsets and sizes as docs/wire.md has them, on purpose not as header.cc.
+void RepairPacket(uint8_t repair, PacketKey key, Bytes& packet) {
+  if (packet.size() < 8) return;
+  if (repair & kRepairStart) {
+    packet[0] = std::byte{0xa7};
+    packet[1] = std::byte{0x10} | (packet[1] & std::byte{0x0f});
+  }
+  constexpr size_t kHeaderBytes[] = {36, 40, 20, 16};
+  const auto kind = static_cast<size_t>(packet[1] & std::byte{0x0f});
+  size_t covered = packet.size();
+  if (kind < 4) covered = std::min(covered, kHeaderBytes[kind]);
+  if ((repair & kRepairRest) && kind == 0 && packet.size() >= 36) {
+    const auto payload = std::span(packet).subspan(36);
+    const bool checked = (packet[11] & std::byte{0x40}) != std::byte{0};
+    Poke(packet, 32,
+         checked ? CheckOf(payload, key)
+                 : static_cast<uint32_t>(payload.size()));
+  }
+  if (repair & kRepairCheck) {
+    Poke<uint32_t>(packet, 4, 0);
+    Poke<uint32_t>(packet, 4, CheckOf(std::span(packet).first(covered), key));
+  }
+}
+
+void RepairFrame(uint8_t repair, Bytes& frame) {
+  if (frame.size() < 16) return;
+  if (repair & kRepairStart) {
+    Poke<uint32_t>(frame, 0, 0x53574148);
+    frame[5] = frame[7] = std::byte{0};
+  }
+  const auto body = std::span(frame).subspan(16);
+  if (repair & kRepairRest) {
+    Poke(frame, 8, static_cast<uint32_t>(body.size()));
+  }
+  if (repair & kRepairCheck) {
+    uint64_t key = 0;  // Magic, version and kind, as they stand in the frame.
+    std::memcpy(&key, frame.data(), 8);
+    Poke(frame, 12, CheckOf(body, key));
+  }
+}
+
+void TryPacket(std::span<const std::byte> in, PacketKey key) {
+  const auto decoded = DecodePacket(in, key);
+  if (!decoded) return;
+  const PacketHeader& header = decoded->header;
+  HAWSER_CHECK(DecodePrologue(in));
+  HAWSER_CHECK(header.open_span < kAckWindow);
+  HAWSER_CHECK(header.number.value <= UINT32_MAX);
+  std::byte again[kMaxHeaderBytes];
+  const size_t size = EncodePacket(header, key, again);
+  HAWSER_CHECK(SameBytes(in.first(size), std::span(again).first(size)));
+  const std::span<const std::byte> rest = in.subspan(size);
+  if (header.cargo.kind == CargoKind::kData) {
+    HAWSER_CHECK(decoded->payload.data() == rest.data());
+    HAWSER_CHECK(decoded->payload.size() == rest.size());
+    HAWSER_CHECK(header.cargo.length == rest.size());
+    HAWSER_CHECK(uint64_t{header.cargo.offset} + header.cargo.length <=
+                 header.message_bytes);
+  } else {
+    HAWSER_CHECK(decoded->payload.empty());
+    HAWSER_CHECK(rest.empty() || header.padded);
+  }
+}
+
+void TryAcks(std::span<const std::byte> in, PacketKey key) {
+  AckPacket packet;
+  if (!DecodeAcks(in, key, &packet)) return;
+  HAWSER_CHECK(packet.count >= 1 && packet.count <= kMaxAcksPerPacket);
+  std::byte again[kMaxAckPacketBytes];
+  size_t written = 0;
+  const size_t size = EncodeAcks(packet, key, again, &written);
+  HAWSER_CHECK(written == packet.count);
+  HAWSER_CHECK(SameBytes(in, std::span(again).first(size)));
+}
+
+void TryGoodbye(std::span<const std::byte> in, PacketKey key) {
+  if (!DecodeGoodbye(in, key)) return;
+  std::byte again[kPrologueBytes];
+  HAWSER_CHECK(EncodeGoodbye(DecodePrologue(in)->peer, key, again) ==
+               in.size());
+  HAWSER_CHECK(SameBytes(in, again));
+}
+
+void TryFrame(std::span<const std::byte> in) {
+  const auto header = DecodeFrameHeader(in);
+  if (!header) return;
+  const std::span<const std::byte> body = in.subspan(kFrameHeaderBytes);
+  HAWSER_CHECK(header->body_bytes <= kMaxFrameBytes - kFrameHeaderBytes);
+  const auto introduction = DecodeIntroduction(*header, body);
+  const auto reason = DecodeRefusal(*header, body);
+  HAWSER_CHECK(!introduction || !reason);
+  if (introduction) {
+    HAWSER_CHECK(
+        SameBytes(in, EncodeIntroduction(header->kind, *introduction)));
+  }
+  if (reason && header->version == kHandshakeVersion) {
+    HAWSER_CHECK(SameBytes(in, EncodeRefusal(*reason)));
+  }
+}
+
+// One byte of repairs, 8 of key, then the packet or the frame.
+void TestOneInput(std::span<const std::byte> input) {
+  constexpr size_t kPrefixBytes = 1 + sizeof(PacketKey);
+  if (input.size() < kPrefixBytes) return;
+  const auto repair = static_cast<uint8_t>(input[0]);
+  PacketKey key;
+  std::memcpy(&key, input.data() + 1, sizeof(key));
+  const std::span<const std::byte> in = input.subspan(kPrefixBytes);
+
+  // Copies of exactly their size, so that a sanitizer sees a read beyond.
+  Bytes packet(in.begin(), in.end());
+  RepairPacket(repair, key, packet);
+  DecodePrologue(packet);
+  TryPacket(packet, key);
+  TryAcks(packet, key);
+  TryGoodbye(packet, key);
+  Bytes frame(in.begin(), in.end());
+  RepairFrame(repair, frame);
+  TryFrame(frame);
+}
+
+}  // namespace
+}  // namespace hawser::wire
+
+extern "C" int LLVMFuzzerTestOneInput(const uint8_t* bytes, size_t size) {
+  hawser::wire::TestOneInput(std::as_bytes(std::span(bytes, size)));
+  return 0;
+}
