@@ -45,11 +45,17 @@ void CopyLines(std::byte* to, const std::byte* from, size_t length) {
     const __m128i e = _mm_loadu_si128(in + 4), f = _mm_loadu_si128(in + 5);
     const __m128i g = _mm_loadu_si128(in + 6), h = _mm_loadu_si128(in + 7);
     _mm_storeu_si128(out + 0, a);
+    __atomic_signal_fence(__ATOMIC_SEQ_CST);
     _mm_storeu_si128(out + 1, b);
+    __atomic_signal_fence(__ATOMIC_SEQ_CST);
     _mm_storeu_si128(out + 2, c);
+    __atomic_signal_fence(__ATOMIC_SEQ_CST);
     _mm_storeu_si128(out + 3, d);
+    __atomic_signal_fence(__ATOMIC_SEQ_CST);
     _mm_storeu_si128(out + 4, e);
+    __atomic_signal_fence(__ATOMIC_SEQ_CST);
     _mm_storeu_si128(out + 5, f);
+    __atomic_signal_fence(__ATOMIC_SEQ_CST);
     _mm_storeu_si128(out + 6, g);
     __atomic_signal_fence(__ATOMIC_SEQ_CST);
     _mm_storeu_si128(out + 7, h);

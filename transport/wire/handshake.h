@@ -40,12 +40,12 @@ struct Introduction {
   uint64_t listener_nonce = 0;  // Hello: proves that the handle was received.
   EndpointIdentity identity;
   std::string datapath;  // "udp"; both sides must speak the same. 1..16 chars.
-  uint16_t engine = 0;         // Which of the speaker's engines...
-  PeerId peer;                 // ...knows the listener under this index,
-  FlowId flow;                 // ...and the new flow under this one.
-  uint16_t paths = 0;          // 1..256, wanted by the speaker.
+  uint16_t engine = 0;   // Which of the speaker's engines...
+  PeerId peer;           // ...knows the listener under this index,
+  FlowId flow;           // ...and the new flow under this one.
+  uint16_t paths = 0;    // 1..256, wanted by the speaker.
   std::vector<PlaneAddress> planes;  // 1..kMaxPlanes
-  std::string host;  // For humans: "hostname:pid". 0..64 chars.
+  std::string host;                  // For humans: "hostname:pid". 0..64 chars.
   friend bool operator==(const Introduction&, const Introduction&) = default;
 };
 
@@ -70,8 +70,8 @@ std::vector<std::byte> EncodeRefusal(std::string_view reason);
 // look the same in every version.
 std::optional<FrameHeader> DecodeFrameHeader(std::span<const std::byte> in);
 // nullopt: malformed, out of range, or the check fails.
-std::optional<Introduction> DecodeIntroduction(
-    const FrameHeader& header, std::span<const std::byte> body);
+std::optional<Introduction> DecodeIntroduction(const FrameHeader& header,
+                                               std::span<const std::byte> body);
 std::optional<std::string> DecodeRefusal(const FrameHeader& header,
                                          std::span<const std::byte> body);
 

@@ -81,10 +81,10 @@ inline constexpr uint32_t kAckWords = kAckWindow / 64;
 // What has arrived on one path: the newest number, and which of those before.
 struct Ack {
   PathId path;
-  PacketNumber largest;           // Low 32 bits travel.
-  Duration held;                  // Since `largest` arrived. 0..2^32-1 ns.
-  uint16_t ecn_marked = 0;        // Packets that came with CE; free-running.
-  uint8_t words = 1;              // 1..kAckWords of `arrived` are in use.
+  PacketNumber largest;              // Low 32 bits travel.
+  Duration held;                     // Since `largest` arrived. 0..2^32-1 ns.
+  uint16_t ecn_marked = 0;           // Packets that came with CE; free-running.
+  uint8_t words = 1;                 // 1..kAckWords of `arrived` are in use.
   uint64_t arrived[kAckWords] = {};  // Bit i: number largest - i has arrived.
 };
 
@@ -98,7 +98,10 @@ struct AckPacket {
 
 // The first look at a packet: enough to find the key it was checked with.
 enum class PacketKind : uint8_t {
-  kData = 0, kGrant = 1, kClose = 2, kProbe = 3,  // As CargoKind.
+  kData = 0,
+  kGrant = 1,
+  kClose = 2,
+  kProbe = 3,  // As CargoKind.
   kAck = 4,
   kGoodbye = 5,  // The sender's endpoint ends. Unnumbered, not acked.
 };
@@ -141,7 +144,7 @@ size_t EncodeGoodbye(PeerId peer, PacketKey key, std::span<std::byte> out);
 // whole, or not intact", and is a counted drop.
 std::optional<Prologue> DecodePrologue(std::span<const std::byte> in);
 struct DecodedPacket {
-  PacketHeader header;  // `number` holds the low 32 bits only.
+  PacketHeader header;                 // `number` holds the low 32 bits only.
   std::span<const std::byte> payload;  // What follows the header; kData only.
 };
 // Checks the header (and, if it carries a check, the payload) under `key`.
