@@ -68,8 +68,8 @@ Allowance Swift::OnAck(const AckEvent& ack) {
   timeouts_ = 0;
   rtt_ = std::max(ack.rtt, Duration::Nanos(1));
   LearnMinRtt(rtt_, ack.now);
-  const Duration target = Target();
   Drain(ack.now);
+  const Duration target = Target();
   if (rtt_ < target) {
     if (!draining_) Grow(ack);
   } else {
@@ -86,9 +86,10 @@ Allowance Swift::OnAck(const AckEvent& ack) {
 }
 
 Allowance Swift::OnLoss(const LossEvent& loss) {
-  ramping_ = draining_ = false;
+  ramping_ = false;
   if (loss.by_timeout && ++timeouts_ >= parameters_.timeouts_before_reset) {
     window_packets_ = parameters_.min_window_packets;
+    ramp_to_packets_ = 0;
     decreased_ = true;
     last_decrease_ = loss.now;
   } else if (MayDecrease(loss.now)) {
@@ -175,7 +176,7 @@ void Swift::Grow(const AckEvent& ack) {
 void Swift::Decrease(double factor, Time now) {
   window_packets_ =
       std::max(window_packets_ * factor, parameters_.min_window_packets);
-  ramp_to_packets_ = 0;
+  ramp_to_packets_ *= factor;
   decreased_ = true;
   last_decrease_ = now;
 }

@@ -28,10 +28,10 @@ struct RxPacket {
   Duration waited;
 };
 
-struct DatapathCounts {  // Free-running.
-  uint64_t sends_dropped = 0;    // Refused by the system; as good as lost.
-  uint64_t sends_deferred = 0;   // Had to wait for room in the system.
-  uint64_t truncated = 0;        // Came larger than any buffer, and were cut.
+struct DatapathCounts {         // Free-running.
+  uint64_t sends_dropped = 0;   // Refused by the system; as good as lost.
+  uint64_t sends_deferred = 0;  // Had to wait for room in the system.
+  uint64_t truncated = 0;       // Came larger than any buffer, and were cut.
 };
 
 // One port of one NIC, as one engine uses it. A packet is sent to a peer under

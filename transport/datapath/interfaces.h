@@ -15,12 +15,12 @@
 namespace hawser {
 
 struct Interface {
-  std::string name;              // "eth0"
+  std::string name;               // "eth0"
   sockaddr_storage address = {};  // IPv4 or IPv6, port 0.
-  uint32_t mtu = 0;              // Bytes of an IP packet.
-  int speed_mbps = 0;            // As sysfs says; 0: unknown.
-  std::string pci_path;          // "/sys/devices/...", ending with the PCI
-                                 // function; empty: not a PCI device.
+  uint32_t mtu = 0;               // Bytes of an IP packet.
+  int speed_mbps = 0;             // As sysfs says; 0: unknown.
+  std::string pci_path;           // "/sys/devices/...", ending with the PCI
+                                  // function; empty: not a PCI device.
   bool loopback = false;
 };
 

@@ -71,9 +71,9 @@ class SentLog {
   uint64_t end_ = 0;
   uint64_t oldest_open_ = 0;  // All before it are settled.
   Time oldest_open_sent_at_;  // Kept here: schedulers ask for it all the time.
-  NumberWindow delivered_;
   uint32_t in_flight_bytes_ = 0;
   uint32_t open_packets_ = 0;
+  NumberWindow delivered_;
 };
 
 }  // namespace hawser
