@@ -40,8 +40,10 @@ class StatsFolder {
   explicit StatsFolder(int ranks) : ranks_(ranks) {
     // A document that the user asked for goes where he wants it.
     if (std::getenv(kStatsVariable) != nullptr) return;
-    char name[] = "/tmp/all_reduce_perf.XXXXXX";
-    if (mkdtemp(name) == nullptr) Fail("%s: %s", name, std::strerror(errno));
+    std::string name = TemporaryFolder() + "/all_reduce_perf.XXXXXX";
+    if (mkdtemp(name.data()) == nullptr) {
+      Fail("%s: %s", name.c_str(), std::strerror(errno));
+    }
     name_ = name;
   }
   ~StatsFolder() {

@@ -1,6 +1,7 @@
 #include "bench/paths.h"
 
 #include <cstdio>
+#include <cstdlib>
 #include <map>
 #include <nlohmann/json.hpp>
 
@@ -53,6 +54,11 @@ PathRow ReadPath(const json& path) {
 }
 
 }  // namespace
+
+std::string TemporaryFolder() {
+  const char* folder = std::getenv("TMPDIR");
+  return folder == nullptr || folder[0] == '\0' ? "/tmp" : folder;
+}
 
 std::vector<PathRow> ReadPaths(const std::vector<std::string>& documents) {
   std::vector<json> parsed;

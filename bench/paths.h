@@ -11,6 +11,9 @@ namespace hawser::bench {
 // Where our plugin writes its document; other plugins do not know it.
 inline constexpr char kStatsVariable[] = "HAWSER_STATS_FILE";
 
+// Where such documents may lie for a moment: TMPDIR, or /tmp.
+std::string TemporaryFolder();
+
 // One path from one rank to one peer.
 struct PathRow {
   int rank = 0;

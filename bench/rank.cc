@@ -61,7 +61,8 @@ std::string ChooseStatsFile(const Options& options) {
   std::string file = options.stats_file;
   if (file.empty()) {
     if (std::getenv(kStatsVariable) != nullptr) return "";
-    file = "/tmp/all_reduce_perf." + std::to_string(getpid()) + ".json";
+    file = TemporaryFolder() + "/all_reduce_perf." + std::to_string(getpid()) +
+           ".json";
   }
   setenv(kStatsVariable, file.c_str(), 1);
   return file;
@@ -257,6 +258,7 @@ int RunRank(const Options& options) {
   Require(net->Finalize(), "finalize");
   net.reset();  // Unloaded: what threads it had must have ended.
 
+  report.paths_elsewhere = stats_file.empty();
   report.paths = ReadPaths(bootstrap.AllGather(TakeStats(stats_file)));
   if (options.rank == 0) {
     PrintFoot(options, report);

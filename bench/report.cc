@@ -62,15 +62,18 @@ void PrintRow(const Options& options, const Row& row) {
 void PrintFoot(const Options& options, const Report& report) {
   if (options.checks > 0) {
     const uint64_t wrong = WrongIn(report);
-    std::printf("# Wrong elements: %llu %s\n",
+    // These two lines read as in nccl-tests: scripts look for them.
+    std::printf("# Out of bounds values : %llu %s\n",
                 static_cast<unsigned long long>(wrong),
                 wrong == 0 ? "OK" : "FAILED");
   } else {
     std::printf("# Nothing was checked (-c 0)\n");
   }
-  std::printf("# Average bus bandwidth: %.4f GB/s\n", AverageBusbw(report));
+  std::printf("# Avg bus bandwidth    : %.4f\n", AverageBusbw(report));
   if (!report.paths.empty()) {
     PrintPaths(report.paths);
+  } else if (report.paths_elsewhere) {
+    std::printf("# What each path carried is where %s says.\n", kStatsVariable);
   } else {
     std::printf("# The plugin told nothing about its paths.\n");
   }

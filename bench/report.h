@@ -32,6 +32,7 @@ struct Report {
   std::vector<std::string> processes;  // "host:pid", by rank.
   std::vector<Row> rows;
   std::vector<PathRow> paths;
+  bool paths_elsewhere = false;  // The user named a file for them.
 };
 
 void PrintHead(const Options& options, const Report& report);
