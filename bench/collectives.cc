@@ -2,9 +2,16 @@
 // channels; a channel goes round the ring in loops; in one loop every rank
 // owns one share, and a share travels as up to four slices, half the slots of
 // a link, so that one slice is reduced while the next is on its way.
+//
+// A small all-reduce is a matter of hops, not of bytes, and a ring has
+// 2 (ranks - 1) of them. Recursive doubling has log2(ranks): in round k a rank
+// exchanges its whole sum so far with rank XOR 2^k. See Thakur, Rabenseifner
+// and Gropp, "Optimization of Collective Communication Operations in MPICH",
+// IJHPCA 2005.
 #include "bench/collectives.h"
 
 #include <algorithm>
+#include <bit>
 #include <functional>
 
 namespace hawser::bench {
@@ -15,6 +22,11 @@ constexpr size_t kSlicesPerShare = 4;
 constexpr size_t kSliceBytesMin = 64 << 10;
 // A channel with less than this to do is not worth its wake-ups.
 constexpr size_t kChannelBytesMin = 64 << 10;
+// Doubling sends more bytes than a ring does, log2(ranks) times the vector. It
+// is ahead for as long as one rank sends no more than this in all rounds.
+constexpr size_t kDoublingSentBytesMax = 64 << 10;
+// The lanes of its rounds come behind the ring's.
+constexpr size_t kFirstDoublingLane = 1;
 // Cuts lie on lines of LL128, so that copies stay aligned.
 constexpr size_t kCutBytes = 128;
 
@@ -36,10 +48,18 @@ Range Part(size_t bytes, size_t index, size_t count) {
   return {std::min(bytes, index * each), std::min(bytes, (index + 1) * each)};
 }
 
-int ChannelsFor(size_t bytes, const Placement& placement) {
+int ChannelsFor(size_t bytes, int channels_max) {
   const size_t worth = std::max<size_t>(1, bytes / kChannelBytesMin);
-  return static_cast<int>(
-      std::min(worth, static_cast<size_t>(placement.channels)));
+  return static_cast<int>(std::min(worth, static_cast<size_t>(channels_max)));
+}
+
+bool IsPowerOfTwo(int ranks) {
+  return std::has_single_bit(static_cast<unsigned>(ranks));
+}
+
+// log2 of a power of two.
+size_t RoundsOf(int ranks) {
+  return static_cast<size_t>(std::bit_width(static_cast<unsigned>(ranks)) - 1);
 }
 
 // One step per slice of `range`; both ends of a link cut a range alike. An
@@ -72,6 +92,12 @@ constexpr Step kRecvReduceSend{.receive = true, .reduce = true, .send = true};
 constexpr Step kRecvReduce{.receive = true, .reduce = true, .write = true};
 constexpr Step kRecvReduceBoth{
     .receive = true, .reduce = true, .write = true, .send = true};
+
+Step Over(Step step, size_t recv_lane, size_t send_lane) {
+  step.recv_lane = recv_lane;
+  step.send_lane = send_lane;
+  return step;
+}
 
 Step At(Step step, size_t input, size_t output) {
   step.input = input;
@@ -152,10 +178,10 @@ std::vector<Program> RingPrograms(Operation operation, const Extent& extent,
   const size_t bytes = extent.elements * placement.element_bytes;
   const size_t loop_bytes = ShareBytesMax(placement) * (all_reduce ? ranks : 1);
   const int channels =
-      ChannelsFor(all_reduce ? bytes : bytes * ranks, placement);
+      ChannelsFor(all_reduce ? bytes : bytes * ranks, placement.channels);
   std::vector<Program> programs;
   for (int channel = 0; channel < channels; ++channel) {
-    Program program{channel, 0, 0, {}};
+    Program program{channel, {}};
     const Range range = Part(bytes, static_cast<size_t>(channel),
                              static_cast<size_t>(channels));
     ForEachLoop(range, loop_bytes, [&](Range loop) {
@@ -165,6 +191,35 @@ std::vector<Program> RingPrograms(Operation operation, const Extent& extent,
         ReduceScatterLoop(loop, bytes, placement, &program.steps);
       } else {
         AllGatherLoop(loop, bytes, placement, &program.steps);
+      }
+    });
+    programs.push_back(std::move(program));
+  }
+  return programs;
+}
+
+// A rank sums what it received and what it holds, its partner the same two the
+// other way round: both get the same bits, and so does everyone in the end.
+std::vector<Program> DoublingPrograms(const Extent& extent,
+                                      const Placement& placement) {
+  const size_t rounds = RoundsOf(placement.ranks);
+  const int channels = ChannelsFor(extent.bytes, placement.channels);
+  std::vector<Program> programs;
+  for (int channel = 0; channel < channels; ++channel) {
+    Program program{channel, {}};
+    const Range range = Part(extent.bytes, static_cast<size_t>(channel),
+                             static_cast<size_t>(channels));
+    ForEachLoop(range, ShareBytesMax(placement), [&](Range loop) {
+      const auto append = [&](const Step& step) {
+        AppendSlices(loop, step, placement.slice_bytes, &program.steps);
+      };
+      append(Over(kSend, 0, kFirstDoublingLane));
+      for (size_t round = 0; round < rounds; ++round) {
+        const size_t lane = kFirstDoublingLane + round;
+        Step step = round + 1 < rounds ? kRecvReduceBoth : kRecvReduce;
+        // The output holds the sum so far, but before the first it holds none.
+        step.accumulate = round > 0;
+        append(Over(step, lane, lane + 1));
       }
     });
     programs.push_back(std::move(program));
@@ -192,26 +247,27 @@ std::vector<Program> PairPrograms(Operation operation, const Extent& extent,
   const auto ranks = static_cast<size_t>(placement.ranks);
   const auto rank = static_cast<size_t>(placement.rank);
   const bool all_to_all = operation == Operation::kAllToAll;
-  const std::vector<int> distances = DistancesOf(operation, placement.ranks);
-  const int channels = ChannelsFor(bytes, placement);
+  const int channels = ChannelsFor(bytes, placement.channels);
   std::vector<Program> programs;
-  for (size_t d = 0; d < distances.size(); ++d) {
-    const auto distance = static_cast<size_t>(distances[d]);
+  for (size_t lane = 0; lane < (all_to_all ? ranks - 1 : 1); ++lane) {
+    const size_t distance = lane + 1;
     const size_t to = all_to_all ? (rank + distance) % ranks : 0;
     const size_t from = all_to_all ? (rank + ranks - distance) % ranks : 0;
     for (int channel = 0; channel < channels; ++channel) {
       const Range range = Part(bytes, static_cast<size_t>(channel),
                                static_cast<size_t>(channels));
-      Program out{channel, d, kNoLink, {}};
-      AppendStream(range, At(kSend, to * bytes, 0), placement, &out.steps);
-      Program in{channel, kNoLink, d, {}};
-      AppendStream(range, At(kRecv, 0, from * bytes), placement, &in.steps);
+      Program out{channel, {}};
+      AppendStream(range, At(Over(kSend, 0, lane), to * bytes, 0), placement,
+                   &out.steps);
+      Program in{channel, {}};
+      AppendStream(range, At(Over(kRecv, lane, 0), 0, from * bytes), placement,
+                   &in.steps);
       programs.push_back(std::move(out));
       programs.push_back(std::move(in));
     }
   }
   if (all_to_all && bytes > 0) {
-    Program own{0, kNoLink, kNoLink, {}};
+    Program own{0, {}};
     AppendStream({0, bytes}, At(kCopy, rank * bytes, rank * bytes), placement,
                  &own.steps);
     programs.push_back(std::move(own));
@@ -265,19 +321,68 @@ double BusFactor(Operation operation, int ranks) {
   return 1.0;
 }
 
-std::vector<int> DistancesOf(Operation operation, int ranks) {
-  if (operation != Operation::kAllToAll) return {1};
-  std::vector<int> distances;
-  for (int d = 1; d < ranks; ++d) distances.push_back(d);
-  return distances;
+size_t DoublingBytesMax(int ranks) {
+  return kDoublingSentBytesMax / RoundsOf(ranks);
 }
 
-std::vector<Program> MakePrograms(Operation operation, const Extent& extent,
+Algorithm AlgorithmFor(const Options& options, size_t bytes) {
+  switch (options.operation) {
+    case Operation::kSendRecv:
+    case Operation::kAllToAll:
+      return Algorithm::kPairs;
+    case Operation::kAllGather:
+    case Operation::kReduceScatter:
+      return Algorithm::kRing;
+    case Operation::kAllReduce:
+      break;
+  }
+  if (options.algorithm != Algorithm::kAuto) return options.algorithm;
+  const bool doubling =
+      IsPowerOfTwo(options.ranks) && bytes <= DoublingBytesMax(options.ranks);
+  return doubling ? Algorithm::kDoubling : Algorithm::kRing;
+}
+
+std::vector<Lane> LanesOf(const Options& options) {
+  const int rank = options.rank;
+  const int ranks = options.ranks;
+  const int farthest =
+      options.operation == Operation::kAllToAll ? ranks - 1 : 1;
+  std::vector<Lane> lanes;
+  for (int distance = 1; distance <= farthest; ++distance) {
+    lanes.push_back({(rank + distance) % ranks,
+                     (rank - distance + ranks) % ranks, options.channels,
+                     options.slice_bytes});
+  }
+  if (AlgorithmFor(options, options.bytes_min) != Algorithm::kDoubling) {
+    return lanes;
+  }
+  // Many lanes, but for small sizes only: they get no more than these need.
+  size_t largest = options.bytes_max;
+  if (options.algorithm == Algorithm::kAuto) {
+    largest = std::min(largest, DoublingBytesMax(ranks));
+  }
+  const size_t slot_bytes =
+      std::clamp(RoundUp(largest, kCutBytes), kCutBytes, options.slice_bytes);
+  for (int bit = 1; bit < ranks; bit <<= 1) {
+    lanes.push_back({rank ^ bit, rank ^ bit,
+                     ChannelsFor(largest, options.channels), slot_bytes});
+  }
+  return lanes;
+}
+
+std::vector<Program> MakePrograms(Operation operation, Algorithm algorithm,
+                                  const Extent& extent,
                                   const Placement& placement) {
-  const bool pairs =
-      operation == Operation::kSendRecv || operation == Operation::kAllToAll;
-  return pairs ? PairPrograms(operation, extent, placement)
-               : RingPrograms(operation, extent, placement);
+  switch (algorithm) {
+    case Algorithm::kDoubling:
+      return DoublingPrograms(extent, placement);
+    case Algorithm::kPairs:
+      return PairPrograms(operation, extent, placement);
+    case Algorithm::kAuto:
+    case Algorithm::kRing:
+      break;
+  }
+  return RingPrograms(operation, extent, placement);
 }
 
 }  // namespace hawser::bench

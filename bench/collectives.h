@@ -12,26 +12,36 @@ namespace hawser::bench {
 
 // What the reduction does with one slice, in this order: take the slice from
 // the incoming slot (or from the input), add the input to it, write it to the
-// output, to the outgoing slot, or both.
+// output, to the outgoing slot, or both. `accumulate` adds what the output
+// holds so far instead of the input.
 struct Step {
   bool receive = false;
   bool reduce = false;
+  bool accumulate = false;
   bool write = false;
   bool send = false;
-  size_t input = 0;   // Byte offset, where the input is read.
-  size_t output = 0;  // Byte offset, where the output is written.
-  size_t bytes = 0;   // May be 0: an empty message still travels.
+  size_t recv_lane = 0;  // Where from, if it receives.
+  size_t send_lane = 0;  // Where to, if it sends.
+  size_t input = 0;      // Byte offset, where the input is read.
+  size_t output = 0;     // Byte offset, where the output is written.
+  size_t bytes = 0;      // May be 0: an empty message still travels.
 };
 
-inline constexpr size_t kNoLink = static_cast<size_t>(-1);
-
-// Steps in order, over at most one incoming and one outgoing link. A link
-// belongs to at most one program for each direction.
+// Steps in order. A lane's channel belongs to at most one program for each
+// direction.
 struct Program {
   int channel = 0;
-  size_t send_distance = kNoLink;  // Indexes into Plan::distances.
-  size_t recv_distance = kNoLink;
   std::vector<Step> steps;
+};
+
+// Where one rank sends to and receives from, on one link each per channel. All
+// ranks have the same lanes in the same order, and what one of them sends into
+// a lane comes out of the other's lane of that index.
+struct Lane {
+  int to = 0;
+  int from = 0;
+  int channels = 0;
+  size_t slot_bytes = 0;  // No message is larger.
 };
 
 // Sizes of one run, from the size that the user asked for.
@@ -49,8 +59,15 @@ Extent ExtentOf(Operation operation, size_t bytes, size_t element_bytes,
 // busbw / algbw, as nccl-tests defines it: what the slowest wire carries.
 double BusFactor(Operation operation, int ranks);
 
-// The distances (rank + d) over which an operation sends.
-std::vector<int> DistancesOf(Operation operation, int ranks);
+// The largest all-reduce for which Algorithm::kAuto takes doubling, where the
+// number of ranks allows it.
+size_t DoublingBytesMax(int ranks);
+
+// What is taken for one size: never kAuto.
+Algorithm AlgorithmFor(const Options& options, size_t bytes);
+
+// The lanes that rank options.rank needs for all sizes of a run.
+std::vector<Lane> LanesOf(const Options& options);
 
 struct Placement {
   int rank = 0;
@@ -60,7 +77,8 @@ struct Placement {
   size_t slice_bytes = 0;
 };
 
-std::vector<Program> MakePrograms(Operation operation, const Extent& extent,
+std::vector<Program> MakePrograms(Operation operation, Algorithm algorithm,
+                                  const Extent& extent,
                                   const Placement& placement);
 
 }  // namespace hawser::bench

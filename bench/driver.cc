@@ -35,26 +35,30 @@ Driver::Driver(Links* links, NetLibrary* net, Bootstrap* bootstrap,
       add_(add),
       timeout_s_(timeout_s) {}
 
-void Driver::Begin(const std::vector<Program>& programs, int iterations) {
-  running_.clear();
-  for (const Program& program : programs) {
-    Progress progress;
-    progress.program = &program;
-    if (program.send_distance != kNoLink) {
-      progress.send = links_->send(program.send_distance, program.channel);
+Driver::Progress Driver::StartOf(const Program& program, int iterations) {
+  Progress progress;
+  progress.program = &program;
+  for (const Step& step : program.steps) {
+    if (step.receive) {
+      RecvLink* link = links_->recv(step.recv_lane, program.channel);
+      const auto found = std::find_if(
+          progress.incoming.begin(), progress.incoming.end(),
+          [link](const Incoming& incoming) { return incoming.link == link; });
+      Incoming& incoming =
+          found != progress.incoming.end()
+              ? *found
+              : progress.incoming.emplace_back(Incoming{link, link->posted});
+      incoming.end += static_cast<uint64_t>(iterations);
     }
-    if (program.recv_distance != kNoLink) {
-      progress.recv = links_->recv(program.recv_distance, program.channel);
-      const auto receives =
-          std::count_if(program.steps.begin(), program.steps.end(),
-                        [](const Step& step) { return step.receive; });
-      progress.receives =
-          progress.recv->posted +
-          static_cast<uint64_t>(receives) * static_cast<uint64_t>(iterations);
+    if (step.send) {
+      SendLink* link = links_->send(step.send_lane, program.channel);
+      if (std::find(progress.outgoing.begin(), progress.outgoing.end(), link) ==
+          progress.outgoing.end()) {
+        progress.outgoing.push_back(link);
+      }
     }
-    running_.push_back(progress);
   }
-  idle_turns_ = 0;
+  return progress;
 }
 
 void Driver::Run(const std::vector<Program>& programs, int iterations,
@@ -62,23 +66,23 @@ void Driver::Run(const std::vector<Program>& programs, int iterations,
                  const std::string& what) {
   input_ = input;
   output_ = output;
-  Begin(programs, iterations);
+  idle_turns_ = 0;
+  running_.clear();
+  for (const Program& program : programs) {
+    running_.push_back(StartOf(program, iterations));
+  }
   int iteration = 0;
+  bool moved = true;
   for (bool finished = false; !finished;) {
-    bool moved = false;
+    const bool was_idle = !moved;
+    moved = false;
     bool stepped = true;  // All programs are at their end.
     bool sent = true;     // All sends are done.
     for (Progress& progress : running_) {
-      if (progress.recv != nullptr) {
-        moved |= PostReceives(&progress);
-        moved |= TestReceives(progress.recv);
-      }
-      moved |= TakeStep(&progress);
+      moved |= TakeTurn(&progress, was_idle);
       stepped &= progress.next == progress.program->steps.size();
-      if (progress.send != nullptr) {
-        moved |= PostSends(progress.send);
-        moved |= TestSends(progress.send);
-        sent &= progress.send->done == progress.send->filled;
+      for (const SendLink* link : progress.outgoing) {
+        sent &= link->done == link->filled;
       }
     }
     if (stepped && iteration + 1 < iterations) {
@@ -96,15 +100,31 @@ void Driver::Run(const std::vector<Program>& programs, int iterations,
   }
 }
 
-bool Driver::PostReceives(Progress* progress) {
-  RecvLink* link = progress->recv;
+bool Driver::TakeTurn(Progress* progress, bool was_idle) {
   bool moved = false;
-  while (link->posted < progress->receives &&
+  for (const Incoming& incoming : progress->incoming) {
+    moved |= PostReceives(incoming);
+  }
+  // Nobody waits for a send before its slot is needed again. But a plugin may
+  // get on with it in test() alone, so where there is time it is asked after;
+  // and before the receive, of which the test may bring news as well.
+  for (SendLink* link : progress->outgoing) {
+    if (was_idle || link->full()) moved |= TestSends(link);
+  }
+  moved |= TakeStep(progress);
+  for (SendLink* link : progress->outgoing) moved |= PostSends(link);
+  return moved;
+}
+
+bool Driver::PostReceives(const Incoming& incoming) {
+  RecvLink* link = incoming.link;
+  bool moved = false;
+  while (link->posted < incoming.end &&
          link->posted < link->consumed + kSlots) {
     // The whole slot is offered, whatever will come: the sender decides.
     void* request = nullptr;
     const Result result =
-        net_->Irecv(link->comm, link->slot(link->posted), link->slice_bytes,
+        net_->Irecv(link->comm, link->slot(link->posted), link->slot_bytes,
                     link->tag, link->region, &request);
     if (result != Result::kSuccess) {
       Fail("irecv from rank %d, channel %d: %s", link->peer, link->channel,
@@ -136,36 +156,38 @@ bool Driver::TestOldest(const Link& link, void* request, const char* what,
   return true;
 }
 
-bool Driver::TestReceives(RecvLink* link) {
-  bool moved = false;
-  while (link->arrived < link->posted) {
-    const size_t slot = link->arrived % kSlots;
-    if (!TestOldest(*link, link->requests[slot], "receive from",
-                    link->slice_bytes, &link->sizes[slot])) {
-      break;
-    }
-    ++link->arrived;
-    moved = true;
+// Asked for the oldest only, and only when the next step is to take it.
+bool Driver::HasArrived(RecvLink* link) {
+  if (link->arrived > link->consumed) return true;
+  if (link->arrived == link->posted) return false;
+  const size_t slot = link->arrived % kSlots;
+  if (!TestOldest(*link, link->requests[slot], "receive from", link->slot_bytes,
+                  &link->sizes[slot])) {
+    return false;
   }
-  return moved;
+  ++link->arrived;
+  return true;
 }
 
 bool Driver::TakeStep(Progress* progress) {
-  if (progress->next == progress->program->steps.size()) return false;
-  const Step& step = progress->program->steps[progress->next];
-  SendLink* send = progress->send;
-  RecvLink* recv = progress->recv;
-  if (step.receive && recv->arrived == recv->consumed) return false;
-  if (step.send && send->filled == send->done + kSlots) return false;
-  if (step.receive && recv->sizes[recv->consumed % kSlots] != step.bytes) {
+  const Program& program = *progress->program;
+  if (progress->next == program.steps.size()) return false;
+  const Step& step = program.steps[progress->next];
+  RecvLink* recv =
+      step.receive ? links_->recv(step.recv_lane, program.channel) : nullptr;
+  SendLink* send =
+      step.send ? links_->send(step.send_lane, program.channel) : nullptr;
+  if (recv != nullptr && !HasArrived(recv)) return false;
+  if (send != nullptr && send->full()) return false;
+  if (recv != nullptr && recv->sizes[recv->consumed % kSlots] != step.bytes) {
     Fail("a message of %zu bytes from rank %d, channel %d, where %zu belong",
          recv->sizes[recv->consumed % kSlots], recv->peer, recv->channel,
          step.bytes);
   }
-  Execute(step, step.receive ? recv->slot(recv->consumed) : nullptr,
-          step.send ? send->slot(send->filled) : nullptr);
-  if (step.receive) ++recv->consumed;
-  if (step.send) {
+  Execute(step, recv != nullptr ? recv->slot(recv->consumed) : nullptr,
+          send != nullptr ? send->slot(send->filled) : nullptr);
+  if (recv != nullptr) ++recv->consumed;
+  if (send != nullptr) {
     send->sizes[send->filled % kSlots] = step.bytes;
     ++send->filled;
   }
@@ -179,10 +201,12 @@ void Driver::Execute(const Step& step, const std::byte* incoming,
   std::byte* second = step.write ? outgoing : nullptr;
   const std::byte* source =
       incoming == nullptr ? input_ + step.input : incoming;
+  const std::byte* own =
+      step.accumulate ? output_ + step.output : input_ + step.input;
   for (size_t at = 0; at < step.bytes; at += kPieceBytes) {
     const size_t bytes = std::min(kPieceBytes, step.bytes - at);
     if (step.reduce) {
-      add_(first + at, source + at, input_ + step.input + at, bytes);
+      add_(first + at, source + at, own + at, bytes);
     } else {
       std::memcpy(first + at, source + at, bytes);
     }
@@ -239,11 +263,11 @@ void Driver::FailStuck(const std::string& what) const {
   uint64_t sends = 0;
   uint64_t receives = 0;
   for (const Progress& progress : running_) {
-    if (progress.send != nullptr) {
-      sends += progress.send->filled - progress.send->done;
+    for (const SendLink* link : progress.outgoing) {
+      sends += link->filled - link->done;
     }
-    if (progress.recv != nullptr) {
-      receives += progress.recv->posted - progress.recv->arrived;
+    for (const Incoming& incoming : progress.incoming) {
+      receives += incoming.link->posted - incoming.link->arrived;
     }
   }
   Fail("%s: nothing moved for %d s; %llu sends and %llu receives are open",

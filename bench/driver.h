@@ -1,6 +1,7 @@
 // Carries out programs over links the way NCCL's proxy drives a plugin:
 // receives posted ahead, sends in order, the oldest request tested, a yield
-// when nothing moved.
+// when nothing moved. A test is asked for only where its answer is waited for:
+// in most plugins one that fails costs a look at the network.
 // Knows: steps, slots, requests.  Never: which collective the steps add up to.
 #pragma once
 
@@ -28,19 +29,24 @@ class Driver {
            const std::byte* input, std::byte* output, const std::string& what);
 
  private:
-  // One program under way.
-  struct Progress {
-    const Program* program = nullptr;
-    SendLink* send = nullptr;
-    RecvLink* recv = nullptr;
-    size_t next = 0;
-    uint64_t receives = 0;  // In all iterations together.
+  struct Incoming {
+    RecvLink* link = nullptr;
+    uint64_t end = 0;  // Of link->posted, when all iterations have theirs.
   };
 
-  void Begin(const std::vector<Program>& programs, int iterations);
-  bool PostReceives(Progress* progress);
-  bool TestReceives(RecvLink* link);
+  // One program under way, and the links that its steps name.
+  struct Progress {
+    const Program* program = nullptr;
+    size_t next = 0;
+    std::vector<Incoming> incoming;
+    std::vector<SendLink*> outgoing;
+  };
+
+  Progress StartOf(const Program& program, int iterations);
+  bool TakeTurn(Progress* progress, bool was_idle);
+  bool PostReceives(const Incoming& incoming);
   bool TakeStep(Progress* progress);
+  bool HasArrived(RecvLink* link);
   bool PostSends(SendLink* link);
   bool TestSends(SendLink* link);
   void Execute(const Step& step, const std::byte* incoming,

@@ -49,21 +49,17 @@ uint64_t CountDamaged(const std::byte* guard) {
 
 Links::Links(const Shape& shape, NetLibrary* net, Bootstrap* bootstrap)
     : shape_(shape), net_(net) {
-  const size_t count =
-      shape_.distances.size() * static_cast<size_t>(shape_.channels);
-  sends_.resize(count);
-  recvs_.resize(count);
-  for (size_t d = 0; d < shape_.distances.size(); ++d) {
-    const int distance = shape_.distances[d];
-    for (int channel = 0; channel < shape_.channels; ++channel) {
-      SendLink* to = send(d, channel);
-      RecvLink* from = recv(d, channel);
-      to->peer = (shape_.rank + distance) % shape_.ranks;
-      from->peer = (shape_.rank - distance + shape_.ranks) % shape_.ranks;
-      to->channel = from->channel = channel;
-      to->tag = shape_.rank;
-      from->tag = from->peer;
-      to->slice_bytes = from->slice_bytes = shape_.slice_bytes;
+  for (const Lane& lane : shape_.lanes) {
+    first_.push_back(sends_.size());
+    for (int channel = 0; channel < lane.channels; ++channel) {
+      SendLink& to = sends_.emplace_back();
+      RecvLink& from = recvs_.emplace_back();
+      to.peer = lane.to;
+      from.peer = lane.from;
+      to.channel = from.channel = channel;
+      to.tag = shape_.rank;
+      from.tag = from.peer;
+      to.slot_bytes = from.slot_bytes = lane.slot_bytes;
     }
   }
   Open(bootstrap);
@@ -126,7 +122,7 @@ void Links::Open(Bootstrap* bootstrap) {
 }
 
 void Links::RegisterSlots(Link* link) {
-  const size_t size = kSlots * link->slice_bytes;
+  const size_t size = kSlots * link->slot_bytes;
   link->slots = Allocate(size);
   SetGuard(link->guard());
   Require(net_->Register(link->comm, link->slots.get(), size, &link->region),

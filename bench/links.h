@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "bench/bootstrap.h"
+#include "bench/collectives.h"
 #include "bench/net_library.h"
 
 namespace hawser::bench {
@@ -34,20 +35,22 @@ struct Link {
   int tag = 0;  // The sender's rank, at both ends, as in NCCL.
   void* comm = nullptr;
   void* region = nullptr;
-  size_t slice_bytes = 0;
+  size_t slot_bytes = 0;
   Bytes slots;
   std::array<void*, kSlots> requests{};
   std::array<size_t, kSlots> sizes{};
 
-  std::byte* guard() const { return slots.get() + kSlots * slice_bytes; }
+  std::byte* guard() const { return slots.get() + kSlots * slot_bytes; }
   std::byte* slot(uint64_t index) const {
-    return slots.get() + index % kSlots * slice_bytes;
+    return slots.get() + index % kSlots * slot_bytes;
   }
 };
 
 // Slots are filled by the reduction, posted with isend, and free when done.
 struct SendLink : Link {
   uint64_t filled = 0, posted = 0, done = 0;
+
+  bool full() const { return filled == done + kSlots; }
 };
 
 // Slots are posted with irecv, arrive, and are free when consumed.
@@ -55,17 +58,14 @@ struct RecvLink : Link {
   uint64_t posted = 0, arrived = 0, consumed = 0;
 };
 
-// One rank's links. Of each distance d there is one link per channel, sending
-// to rank + d and receiving from rank - d.
+// One rank's links: for each lane and channel one that sends and one that
+// receives.
 class Links {
  public:
   struct Shape {
     int rank = 0;
-    int ranks = 0;
     int device = 0;
-    int channels = 0;
-    std::vector<int> distances;
-    size_t slice_bytes = 0;
+    std::vector<Lane> lanes;
     int timeout_s = 0;
   };
 
@@ -75,26 +75,21 @@ class Links {
   // Closes all. Returns how many guard bytes were damaged.
   uint64_t Close();
 
-  SendLink* send(size_t distance_index, int channel) {
-    return &sends_[Index(distance_index, channel)];
+  SendLink* send(size_t lane, int channel) {
+    return &sends_[first_[lane] + static_cast<size_t>(channel)];
   }
-  RecvLink* recv(size_t distance_index, int channel) {
-    return &recvs_[Index(distance_index, channel)];
+  RecvLink* recv(size_t lane, int channel) {
+    return &recvs_[first_[lane] + static_cast<size_t>(channel)];
   }
-  std::vector<SendLink>& sends() { return sends_; }
-  std::vector<RecvLink>& recvs() { return recvs_; }
 
  private:
-  size_t Index(size_t distance_index, int channel) const {
-    return distance_index * static_cast<size_t>(shape_.channels) +
-           static_cast<size_t>(channel);
-  }
   void Open(Bootstrap* bootstrap);
   void RegisterSlots(Link* link);
   uint64_t Release(Link* link);
 
   Shape shape_;
   NetLibrary* net_;
+  std::vector<size_t> first_;  // By lane: the index of its channel 0.
   std::vector<SendLink> sends_;
   std::vector<RecvLink> recvs_;
 };

@@ -3,6 +3,7 @@
 #include <getopt.h>
 
 #include <array>
+#include <bit>
 #include <cctype>
 #include <cerrno>
 #include <cstdio>
@@ -23,6 +24,12 @@ constexpr std::array<std::pair<const char*, Operation>, 5> kOperations = {{
     {"reducescatter", Operation::kReduceScatter},
     {"sendrecv", Operation::kSendRecv},
     {"alltoall", Operation::kAllToAll},
+}};
+
+constexpr std::array<std::pair<const char*, Algorithm>, 3> kAlgorithms = {{
+    {"auto", Algorithm::kAuto},
+    {"ring", Algorithm::kRing},
+    {"doubling", Algorithm::kDoubling},
 }};
 
 constexpr std::array<std::pair<const char*, DataType>, 8> kTypes = {{
@@ -61,6 +68,9 @@ What is measured (as in nccl-tests; sizes take K, M or G):
                              float double                      [float]
       --op OP                allreduce allgather reducescatter
                              sendrecv alltoall                 [allreduce]
+      --algo ALGORITHM       of an allreduce: ring, doubling (2, 4, 8 ...
+                             ranks; few hops, for small sizes) or auto: by
+                             size                              [auto]
 
 How the plugin is driven:
   -p, --plugin FILE          any NCCL net plugin  [libnccl-net-hawser.so]
@@ -87,6 +97,7 @@ Exit status: 0 all elements right, 1 wrong elements or an error, 2 bad options.
 // Long options without a short name.
 enum LongOnly {
   kOp = 256,
+  kAlgo,
   kApi,
   kDev,
   kChannels,
@@ -114,6 +125,7 @@ constexpr option kLongOptions[] = {
     {"verbose", no_argument, nullptr, 'v'},
     {"help", no_argument, nullptr, 'h'},
     {"op", required_argument, nullptr, kOp},
+    {"algo", required_argument, nullptr, kAlgo},
     {"api", required_argument, nullptr, kApi},
     {"dev", required_argument, nullptr, kDev},
     {"channels", required_argument, nullptr, kChannels},
@@ -203,6 +215,16 @@ void CheckTogether(Options* options, bool max_given) {
     }
     ParseInt("--root", options->root.c_str() + colon + 1, 1, 65535);
   }
+  if (options->algorithm != Algorithm::kAuto &&
+      options->operation != Operation::kAllReduce) {
+    FailUsage("--algo %s: %s has one algorithm only", Name(options->algorithm),
+              Name(options->operation));
+  }
+  if (options->algorithm == Algorithm::kDoubling &&
+      !std::has_single_bit(static_cast<unsigned>(options->ranks))) {
+    FailUsage("--algo doubling: --ranks %d is not a power of two",
+              options->ranks);
+  }
   if (options->slice_bytes % SizeOf(options->type) != 0 ||
       options->slice_bytes % kSliceMin != 0) {
     FailUsage("--slice: %zu is not a multiple of %zu bytes",
@@ -220,6 +242,12 @@ void CheckTogether(Options* options, bool max_given) {
 
 const char* Name(Operation operation) {
   return kOperations[static_cast<size_t>(operation)].first;
+}
+
+const char* Name(Algorithm algorithm) {
+  return algorithm == Algorithm::kPairs
+             ? "pairs"
+             : kAlgorithms[static_cast<size_t>(algorithm)].first;
 }
 
 const char* Name(DataType type) {
@@ -293,6 +321,9 @@ Options ParseOptions(int argc, char** argv) {
       case kOp:
         options.operation = ParseName("--op", optarg, kOperations);
         break;
+      case kAlgo:
+        options.algorithm = ParseName("--algo", optarg, kAlgorithms);
+        break;
       case kApi:
         options.api = ParseApi(optarg);
         break;
@@ -340,14 +371,15 @@ Options ParseOptions(int argc, char** argv) {
 
 std::string Fingerprint(const Options& options) {
   char text[256];
-  std::snprintf(text, sizeof(text),
-                "--ranks %d --op %s --type %s -b %llu -e %llu -f %d -n %d "
-                "-w %d -c %d --channels %d --slice %zu",
-                options.ranks, Name(options.operation), Name(options.type),
-                static_cast<unsigned long long>(options.bytes_min),
-                static_cast<unsigned long long>(options.bytes_max),
-                options.step_factor, options.iterations, options.warmups,
-                options.checks, options.channels, options.slice_bytes);
+  std::snprintf(
+      text, sizeof(text),
+      "--ranks %d --op %s --algo %s --type %s -b %llu -e %llu -f %d -n %d "
+      "-w %d -c %d --channels %d --slice %zu",
+      options.ranks, Name(options.operation), Name(options.algorithm),
+      Name(options.type), static_cast<unsigned long long>(options.bytes_min),
+      static_cast<unsigned long long>(options.bytes_max), options.step_factor,
+      options.iterations, options.warmups, options.checks, options.channels,
+      options.slice_bytes);
   return text;
 }
 

@@ -27,7 +27,12 @@ enum class DataType {
   kDouble
 };
 
+// How an all-reduce goes about it. The other operations have one way each:
+// the ring, or every pair for itself.
+enum class Algorithm { kAuto, kRing, kDoubling, kPairs };
+
 const char* Name(Operation operation);
+const char* Name(Algorithm algorithm);
 const char* Name(DataType type);
 size_t SizeOf(DataType type);
 // True where elements of several ranks are summed.
@@ -39,6 +44,7 @@ inline constexpr int kChannelsMax = 64;  // NCCL's own limit.
 struct Options {
   // What is measured, named as in nccl-tests.
   Operation operation = Operation::kAllReduce;
+  Algorithm algorithm = Algorithm::kAuto;
   DataType type = DataType::kFloat;
   uint64_t bytes_min = 32 << 20;
   uint64_t bytes_max = 32 << 20;

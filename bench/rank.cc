@@ -126,7 +126,8 @@ class Stage {
     const size_t element = SizeOf(options_.type);
     const Extent extent =
         ExtentOf(options_.operation, bytes, element, options_.ranks);
-    programs_ = MakePrograms(options_.operation, extent,
+    const Algorithm algorithm = AlgorithmFor(options_, extent.bytes);
+    programs_ = MakePrograms(options_.operation, algorithm, extent,
                              {options_.rank, options_.ranks, options_.channels,
                               element, options_.slice_bytes});
     scene_ = {options_.operation, options_.type,  extent,
@@ -146,7 +147,9 @@ class Stage {
       for (int i = 0; i < options_.checks; ++i) wrong += CheckOnce();
       wrong += CountDamaged(output_guard());
     }
-    return MakeRow(extent, seconds, SumOverRanks(wrong));
+    Row row = MakeRow(extent, seconds, SumOverRanks(wrong));
+    row.algorithm = algorithm;
+    return row;
   }
 
  private:
@@ -209,11 +212,8 @@ void RunSizes(const Options& options, NetLibrary* net, Bootstrap* bootstrap,
               Report* report) {
   Links::Shape shape;
   shape.rank = options.rank;
-  shape.ranks = options.ranks;
   shape.device = options.device;
-  shape.channels = options.channels;
-  shape.distances = DistancesOf(options.operation, options.ranks);
-  shape.slice_bytes = options.slice_bytes;
+  shape.lanes = LanesOf(options);
   shape.timeout_s = options.timeout_s;
   Links links(shape, net, bootstrap);
   Stage stage(options, &links, net, bootstrap);

@@ -25,17 +25,36 @@ inline __attribute__((always_inline)) void AddLoop(T* __restrict out,
 }
 
 template <typename T>
+inline __attribute__((always_inline)) void AddOntoLoop(T* __restrict out,
+                                                       const T* __restrict a,
+                                                       size_t count) {
+  for (size_t i = 0; i < count; ++i) out[i] = static_cast<T>(out[i] + a[i]);
+}
+
+// `out` and `b` in one place have a loop of their own: the other is told that
+// nothing overlaps.
+template <typename T>
+inline __attribute__((always_inline)) void Add(void* out, const void* a,
+                                               const void* b, size_t bytes) {
+  auto* to = static_cast<T*>(out);
+  const size_t count = bytes / sizeof(T);
+  if (out == b) {
+    AddOntoLoop(to, static_cast<const T*>(a), count);
+  } else {
+    AddLoop(to, static_cast<const T*>(a), static_cast<const T*>(b), count);
+  }
+}
+
+template <typename T>
 void AddPlain(void* out, const void* a, const void* b, size_t bytes) {
-  AddLoop(static_cast<T*>(out), static_cast<const T*>(a),
-          static_cast<const T*>(b), bytes / sizeof(T));
+  Add<T>(out, a, b, bytes);
 }
 
 #if HAWSER_HAS_AVX2_VARIANT
 template <typename T>
 HAWSER_AVX2 void AddAvx2(void* out, const void* a, const void* b,
                          size_t bytes) {
-  AddLoop(static_cast<T*>(out), static_cast<const T*>(a),
-          static_cast<const T*>(b), bytes / sizeof(T));
+  Add<T>(out, a, b, bytes);
 }
 #endif
 

@@ -8,8 +8,8 @@
 
 namespace hawser::bench {
 
-// out[i] = a[i] + b[i]. `bytes` is a multiple of the element's size; the three
-// may not overlap. Integers wrap.
+// out[i] = a[i] + b[i]. `bytes` is a multiple of the element's size. The three
+// may not overlap, but `b` may be `out` itself. Integers wrap.
 using AddFunction = void (*)(void* out, const void* a, const void* b,
                              size_t bytes);
 

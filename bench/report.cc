@@ -4,6 +4,7 @@
 #include <cstring>
 #include <nlohmann/json.hpp>
 
+#include "bench/collectives.h"
 #include "bench/fail.h"
 
 namespace hawser::bench {
@@ -22,6 +23,19 @@ double AverageBusbw(const Report& report) {
                              : sum / static_cast<double>(report.rows.size());
 }
 
+// In one line what is taken for which sizes: each row has room for no more
+// columns than nccl-tests gives it.
+void PrintAlgorithm(const Options& options) {
+  const Algorithm first = AlgorithmFor(options, options.bytes_min);
+  const Algorithm last = AlgorithmFor(options, options.bytes_max);
+  if (first == last) {
+    std::printf("# algorithm: %s\n", Name(first));
+  } else {
+    std::printf("# algorithm: %s up to %zu bytes, then %s\n", Name(first),
+                DoublingBytesMax(options.ranks), Name(last));
+  }
+}
+
 }  // namespace
 
 uint64_t WrongIn(const Report& report) {
@@ -34,6 +48,7 @@ void PrintHead(const Options& options, const Report& report) {
   std::printf("# %s, %d ranks, %d channels, slices of %zu bytes\n",
               Name(options.operation), options.ranks, options.channels,
               options.slice_bytes);
+  PrintAlgorithm(options);
   std::printf("# plugin %s, net API v%d, %s\n", report.plugin_name.c_str(),
               report.api, report.plugin_file.c_str());
   std::printf("# device %d: %s, %d Mb/s\n", options.device,
@@ -91,6 +106,7 @@ void WriteJson(const Options& options, const Report& report, std::FILE* file) {
   for (const Row& row : report.rows) {
     rows.push_back({{"size_bytes", row.bytes},
                     {"count", row.elements},
+                    {"algorithm", Name(row.algorithm)},
                     {"time_us", row.time_us},
                     {"algbw_gbps", row.algbw},
                     {"busbw_gbps", row.busbw},

@@ -17,6 +17,7 @@ namespace hawser::bench {
 struct Row {
   size_t bytes = 0;
   size_t elements = 0;
+  Algorithm algorithm = Algorithm::kRing;
   double time_us = 0;
   double algbw = 0;  // GB/s: bytes over time.
   double busbw = 0;  // GB/s: what the slowest wire carried.

@@ -1,5 +1,7 @@
 #include "nccl-plugin/comm.h"
 
+#include <algorithm>
+#include <cstdint>
 #include <cstring>
 
 #include "absl/strings/str_cat.h"
@@ -9,99 +11,123 @@ namespace {
 
 // NCCL's 128-byte handle: what a listener tells, then a place for connect() to
 // note what it has begun. NCCL hands in the same bytes at every call.
-constexpr size_t kNotePlace = kListenHandleBytes;
-static_assert(kNotePlace + sizeof(void*) <= nccl::kHandleMaxBytes);
-
-// A connector under way.
-struct Connecting final : Held {
-  std::unique_ptr<Connector> connector;
+struct Note {
+  Connector* connector = nullptr;
+  uint64_t ticket = 0;  // Handles may be used again, addresses too.
 };
+static_assert(kListenHandleBytes + sizeof(Note) <= nccl::kHandleMaxBytes);
 
-nccl::Result Fail(const absl::Status& status, const char* what) {
+// NCCL hears of sizes as int. It is told in maxP2pBytes that there are none as
+// large as this.
+constexpr size_t kMostBytes = INT32_MAX;
+
+nccl::Result FailWith(const absl::Status& status, const char* what) {
   Devices::Get().Log(nccl::LogLevel::kWarn,
                      absl::StrCat(what, ": ", status.message()));
   return ToNccl(status);
 }
 
+nccl::Result FailAfterFork(const char* what) {
+  return FailWith(absl::FailedPreconditionError(
+                      "this comm belongs to the process that forked this one"),
+                  what);
+}
+
 }  // namespace
 
-nccl::Result Comm::Start(void* memory, size_t bytes, int tag,
-                         void** request) {
+// --- Comm ------------------------------------------------------------------
+
+nccl::Result Comm::Start(void* memory, size_t bytes, int tag, void** request) {
   *request = nullptr;
-  if (bytes > UINT32_MAX || (memory == nullptr && bytes > 0)) {
-    return Fail(absl::InvalidArgumentError(absl::StrCat(
-                    "a message has 0..", UINT32_MAX,
-                    " bytes at an address, and not ", bytes, " at ",
-                    absl::Hex(reinterpret_cast<uintptr_t>(memory)))),
-                direction_ == Direction::kSend ? "isend" : "irecv");
+  const bool sends = direction_ == Direction::kSend;
+  if (home_ != &Devices::Get()) return FailAfterFork(sends ? "isend" : "irecv");
+  // A buffer may be larger than any message.
+  if (!sends) bytes = std::min(bytes, kMostBytes);
+  if (bytes > kMostBytes || (memory == nullptr && bytes > 0)) {
+    return FailWith(
+        absl::InvalidArgumentError(absl::StrCat(
+            "a message has 0..", kMostBytes, " bytes at an address, and not ",
+            bytes, " at 0x", absl::Hex(reinterpret_cast<uintptr_t>(memory)))),
+        sends ? "isend" : "irecv");
   }
-  Request* started =
-      flow_->Submit({static_cast<std::byte*>(memory),
-                     static_cast<uint32_t>(bytes), 0},
-                    static_cast<uint32_t>(tag));
+  Request* started = flow_->Submit(
+      {static_cast<std::byte*>(memory), static_cast<uint32_t>(bytes), 0},
+      static_cast<uint32_t>(tag));
   if (started == nullptr) return nccl::Result::kSuccess;
   CommRequest& slot = requests_[started->slot];
-  slot = {this, started, static_cast<uint32_t>(bytes)};
+  slot = {this, started, static_cast<uint32_t>(bytes), nccl::Result::kSuccess};
   *request = &slot;
   return nccl::Result::kSuccess;
 }
 
 nccl::Result Comm::Test(CommRequest& request, int* done, int* size) {
   *done = 0;
+  if (home_ != &Devices::Get()) return FailAfterFork("test");
+  if (request.failure != nccl::Result::kSuccess) return request.failure;
+  if (request.request == nullptr) {
+    return FailWith(
+        absl::InvalidArgumentError("this request was reported as done before"),
+        "test");
+  }
   Request::Outcome outcome;
   uint32_t bytes_moved;
   if (!flow_->Test(request.request, &outcome, &bytes_moved)) {
     return nccl::Result::kSuccess;
   }
-  switch (outcome) {
-    case Request::Outcome::kOk:
-      *done = 1;
-      if (size != nullptr) *size = static_cast<int>(bytes_moved);
-      return nccl::Result::kSuccess;
-    case Request::Outcome::kTruncated:
-      Devices::Get().Log(
-          nccl::LogLevel::kWarn,
-          direction_ == Direction::kSend
-              ? absl::StrCat("a message of ", request.bytes,
-                             " bytes is larger than the buffer that the "
-                             "receiver posted for it")
-              : absl::StrCat("a message is larger than the buffer of ",
-                             request.bytes, " bytes that was posted for it"));
-      return nccl::Result::kInvalidUsage;
-    case Request::Outcome::kPeerLost:
-    case Request::Outcome::kClosed:
-      break;
+  request.request = nullptr;
+  if (outcome != Request::Outcome::kOk) return Fail(request, outcome);
+  *done = 1;
+  if (size != nullptr) *size = static_cast<int>(bytes_moved);
+  return nccl::Result::kSuccess;
+}
+
+nccl::Result Comm::Fail(CommRequest& request, Request::Outcome outcome) {
+  if (outcome == Request::Outcome::kTruncated) {
+    request.failure = nccl::Result::kInvalidUsage;
+    Devices::Get().Log(
+        nccl::LogLevel::kWarn,
+        direction_ == Direction::kSend
+            ? absl::StrCat("isend: a message of ", request.bytes,
+                           " bytes is larger than the buffer that the "
+                           "receiver posted for it")
+            : absl::StrCat("irecv: a message is larger than the buffer of ",
+                           request.bytes, " bytes that was posted for it"));
+    return request.failure;
   }
+  request.failure = nccl::Result::kRemoteError;
   // One warning per peer: a thousand comms may hang on it.
   bool first = false;
   const std::string why = flow_->Failure(&first);
-  Devices::Get().Log(
-      first ? nccl::LogLevel::kWarn : nccl::LogLevel::kInfo, why);
-  return nccl::Result::kRemoteError;
+  Devices::Get().Log(first ? nccl::LogLevel::kWarn : nccl::LogLevel::kInfo,
+                     why);
+  return request.failure;
 }
+
+// --- Connecting ------------------------------------------------------------
 
 nccl::Result ListenComm::Listen(int dev, void* handle, void** listen_comm) {
   *listen_comm = nullptr;
   auto endpoint = Devices::Get().endpoint(dev);
-  if (!endpoint.ok()) return Fail(endpoint.status(), "listen");
+  if (!endpoint.ok()) return FailWith(endpoint.status(), "listen");
   auto listener = Listener::Create(**endpoint);
-  if (!listener.ok()) return Fail(listener.status(), "listen");
-  auto comm = std::make_unique<ListenComm>();
-  comm->listener_ = *std::move(listener);
+  if (!listener.ok()) return FailWith(listener.status(), "listen");
   std::memset(handle, 0, nccl::kHandleMaxBytes);
-  std::memcpy(handle, comm->listener_->handle().data(), kListenHandleBytes);
-  *listen_comm = Devices::Get().Hold(std::move(comm), /*established=*/false);
+  std::memcpy(handle, (*listener)->handle().data(), kListenHandleBytes);
+  auto comm = std::make_unique<ListenComm>(*std::move(listener));
+  *listen_comm = comm.get();
+  Devices::Get().Hold(std::move(comm), /*established=*/false);
   return nccl::Result::kSuccess;
 }
 
 nccl::Result ListenComm::Accept(void** recv_comm) {
   *recv_comm = nullptr;
+  if (home_ != &Devices::Get()) return FailAfterFork("accept");
   auto flow = listener_->Accept();
-  if (!flow.ok()) return Fail(flow.status(), "accept");
+  if (!flow.ok()) return FailWith(flow.status(), "accept");
   if (*flow == nullptr) return nccl::Result::kSuccess;
-  *recv_comm = Devices::Get().Hold(
-      std::make_unique<Comm>(*std::move(flow), Direction::kReceive),
-      /*established=*/true);
+  auto comm = std::make_unique<Comm>(*std::move(flow), Direction::kReceive);
+  *recv_comm = comm.get();
+  Devices::Get().Hold(std::move(comm), /*established=*/true);
   return nccl::Result::kSuccess;
 }
 
@@ -109,29 +135,27 @@ nccl::Result Connect(int dev, void* handle, void** send_comm) {
   *send_comm = nullptr;
   Devices& devices = Devices::Get();
   auto* bytes = static_cast<std::byte*>(handle);
-  Connecting* connecting = nullptr;
-  std::memcpy(&connecting, bytes + kNotePlace, sizeof(connecting));
-  if (connecting == nullptr || !devices.Holds(connecting)) {
+  Note note;
+  std::memcpy(&note, bytes + kListenHandleBytes, sizeof(note));
+  if (!devices.Holds(note.connector, note.ticket)) {
     auto endpoint = devices.endpoint(dev);
-    if (!endpoint.ok()) return Fail(endpoint.status(), "connect");
-    auto connector =
-        Connector::Create(**endpoint, {bytes, kListenHandleBytes});
-    if (!connector.ok()) return Fail(connector.status(), "connect");
-    auto begun = std::make_unique<Connecting>();
-    begun->connector = *std::move(connector);
-    connecting = devices.Hold(std::move(begun), /*established=*/false);
-    std::memcpy(bytes + kNotePlace, &connecting, sizeof(connecting));
+    if (!endpoint.ok()) return FailWith(endpoint.status(), "connect");
+    auto connector = Connector::Create(**endpoint, {bytes, kListenHandleBytes});
+    if (!connector.ok()) return FailWith(connector.status(), "connect");
+    note.connector = connector->get();
+    note.ticket = devices.Hold(*std::move(connector), /*established=*/false);
+    std::memcpy(bytes + kListenHandleBytes, &note, sizeof(note));
   }
-  auto flow = connecting->connector->Connect();
+  auto flow = note.connector->Connect();
   if (flow.ok() && *flow == nullptr) return nccl::Result::kSuccess;
-  std::memset(bytes + kNotePlace, 0, sizeof(connecting));
+  std::memset(bytes + kListenHandleBytes, 0, sizeof(note));
   if (flow.ok()) {
-    *send_comm = devices.Hold(
-        std::make_unique<Comm>(*std::move(flow), Direction::kSend),
-        /*established=*/true);
+    auto comm = std::make_unique<Comm>(*std::move(flow), Direction::kSend);
+    *send_comm = comm.get();
+    devices.Hold(std::move(comm), /*established=*/true);
   }
-  devices.Drop(connecting);
-  if (!flow.ok()) return Fail(flow.status(), "connect");
+  devices.Drop(note.connector);
+  if (!flow.ok()) return FailWith(flow.status(), "connect");
   return nccl::Result::kSuccess;
 }
 

@@ -23,35 +23,42 @@ class Comm;
 // What NCCL calls a request.
 struct CommRequest {
   Comm* comm = nullptr;
-  Request* request = nullptr;
-  uint32_t bytes = 0;  // Of the buffer.
+  Request* request = nullptr;  // Null: done.
+  uint32_t bytes = 0;          // Of the buffer.
+  // Why it failed. Whoever asks again is told the same.
+  nccl::Result failure = nccl::Result::kSuccess;
 };
 
 // A send comm or a receive comm.
-class Comm final : public Held {
+class Comm {
  public:
   Comm(std::unique_ptr<FlowEnd> flow, Direction direction)
-      : flow_(std::move(flow)), direction_(direction) {}
+      : home_(&Devices::Get()), flow_(std::move(flow)), direction_(direction) {}
 
   // isend, irecv. *request == nullptr: no slot is free, or nothing was
   // started; NCCL will call again.
   nccl::Result Start(void* memory, size_t bytes, int tag, void** request);
   nccl::Result Test(CommRequest& request, int* done, int* size);
-  Direction direction() const { return direction_; }
 
  private:
+  nccl::Result Fail(CommRequest& request, Request::Outcome outcome);
+
+  const Devices* const home_;
   std::unique_ptr<FlowEnd> flow_;
   const Direction direction_;
   std::array<CommRequest, RequestQueue::kSlots> requests_;
 };
 
-class ListenComm final : public Held {
+class ListenComm {
  public:
   static nccl::Result Listen(int dev, void* handle, void** listen_comm);
+  explicit ListenComm(std::unique_ptr<Listener> listener)
+      : home_(&Devices::Get()), listener_(std::move(listener)) {}
   // *recv_comm == nullptr: call again.
   nccl::Result Accept(void** recv_comm);
 
  private:
+  const Devices* const home_;
   std::unique_ptr<Listener> listener_;
 };
 

@@ -1,5 +1,8 @@
 #include "nccl-plugin/device.h"
 
+#include <cxxabi.h>
+#include <pthread.h>
+#include <semaphore.h>
 #include <unistd.h>
 
 #include <cstdio>
@@ -17,9 +20,42 @@ namespace {
 // What NCCL assumes of a NIC whose speed is not known.
 constexpr int kUnknownSpeedMbps = 10'000;
 
+std::atomic<Devices*> this_process{nullptr};
+
+// Above zero when the process is ending.
+sem_t& Ending() {
+  static sem_t& ending = *new sem_t;
+  return ending;
+}
+
+// Destructors of a library run when it is unloaded and when the process ends,
+// and are not told which. Afterwards its code is gone, or other threads may be
+// in the middle of it: what is right for one is a crash in the other. So this
+// asks for something that happens at the end only. A function of ours might be
+// gone by then; one of the C library is not.
+void WatchForTheEnd() {
+  sem_init(&Ending(), 0, 0);
+  abi::__cxa_atexit(reinterpret_cast<void (*)(void*)>(
+                        reinterpret_cast<void (*)()>(&sem_post)),
+                    &Ending(), nullptr);
+}
+
+bool ProcessIsEnding() {
+  int posts = 0;
+  return sem_getvalue(&Ending(), &posts) == 0 && posts > 0;
+}
+
+// Locks, threads and sockets are the parent's. The child leaves them alone.
+void AfterForkInChild() { this_process.store(nullptr); }
+
+__attribute__((constructor)) void OnLoad() {
+  WatchForTheEnd();
+  pthread_atfork(nullptr, nullptr, AfterForkInChild);
+}
+
 // NCCL before v11 has no finalize(), and unloads the library all the same: no
 // thread of ours may be left in code that is gone.
-__attribute__((destructor)) void OnUnload() { Devices::Get().Unload(); }
+__attribute__((destructor)) void OnUnload() { Devices::OnUnload(); }
 
 }  // namespace
 
@@ -42,16 +78,42 @@ nccl::Result ToNccl(const absl::Status& status) {
   }
 }
 
+Devices::Devices() = default;
+
 Devices& Devices::Get() {
-  // Never destroyed: at exit other threads of the application may still call.
-  static Devices& devices = *new Devices;
-  return devices;
+  Devices* devices = this_process.load(std::memory_order_acquire);
+  if (devices != nullptr) return *devices;
+  auto made = std::unique_ptr<Devices>(new Devices);
+  if (this_process.compare_exchange_strong(devices, made.get(),
+                                           std::memory_order_acq_rel)) {
+    devices = made.release();
+  }
+  return *devices;
+}
+
+void Devices::OnUnload() {
+  Devices* devices = this_process.load(std::memory_order_acquire);
+  if (devices == nullptr) return;
+  if (!ProcessIsEnding()) {
+    devices->Close();
+    this_process.store(nullptr);
+    delete devices;
+    return;
+  }
+  // Peers are told, but every object stays: other threads may be using it.
+  // Nor is it time to wait for one that holds the lock.
+  std::unique_lock<std::mutex> lock(devices->mutex_, std::try_to_lock);
+  if (!lock.owns_lock()) return;
+  devices->WriteStats();
+  for (const auto& device : devices->devices_) {
+    if (device->endpoint) device->endpoint->Stop();
+  }
 }
 
 absl::Status Devices::Begin(nccl::Logger logger, int traffic_class,
                             void** context) {
-  std::unique_lock<std::mutex> lock(mutex_);
-  if (logger != nullptr) logger_ = logger;
+  std::lock_guard<std::mutex> lock(mutex_);
+  if (logger != nullptr) logger_.store(logger);
   if (!prepared_) {
     if (absl::Status ready = Prepare(traffic_class); !ready.ok()) {
       devices_.clear();
@@ -66,8 +128,7 @@ absl::Status Devices::Begin(nccl::Logger logger, int traffic_class,
 absl::Status Devices::Prepare(int traffic_class) {
   std::string used;
   auto config = Config::FromEnvironment(
-      [](const char* name) -> const char* { return std::getenv(name); },
-      &used);
+      [](const char* name) -> const char* { return std::getenv(name); }, &used);
   if (!config.ok()) return config.status();
   config_ = *std::move(config);
   for (const auto line : absl::StrSplit(used, '\n', absl::SkipEmpty())) {
@@ -76,10 +137,10 @@ absl::Status Devices::Prepare(int traffic_class) {
   if (traffic_class >= 0 && config_.traffic_class == 0) {
     config_.traffic_class = traffic_class & 0xfc;
   }
-  const AddressFamily family = config_.family == "AF_INET" ? AddressFamily::kIpv4
-                               : config_.family == "AF_INET6"
-                                   ? AddressFamily::kIpv6
-                                   : AddressFamily::kAny;
+  const AddressFamily family =
+      config_.family == "AF_INET"    ? AddressFamily::kIpv4
+      : config_.family == "AF_INET6" ? AddressFamily::kIpv6
+                                     : AddressFamily::kAny;
   auto interfaces = FindInterfaces(config_.interfaces, family);
   if (!interfaces.ok()) return interfaces.status();
   devices_.clear();
@@ -92,9 +153,10 @@ absl::Status Devices::Prepare(int traffic_class) {
     }
     Device& device = *devices_.back();
     if (device.interfaces.size() == wire::kMaxPlanes) {
-      Log(nccl::LogLevel::kInfo,
-          absl::StrCat("interface ", interface.name, " is left out: a device "
-                       "has at most ", wire::kMaxPlanes, " planes"));
+      Log(nccl::LogLevel::kInfo, absl::StrCat("interface ", interface.name,
+                                              " is left out: a device "
+                                              "has at most ",
+                                              wire::kMaxPlanes, " planes"));
       continue;
     }
     device.speed_mbps +=
@@ -118,13 +180,13 @@ absl::Status Devices::Prepare(int traffic_class) {
 
 absl::StatusOr<Endpoint*> Devices::Open(Device& device) {
   if (!device.endpoint) {
-    auto endpoint = Endpoint::Create(
-        config_, device.interfaces,
-        [this](LogLevel level, const std::string& line) {
-          Log(level == LogLevel::kWarn ? nccl::LogLevel::kWarn
-                                       : nccl::LogLevel::kInfo,
-              line);
-        });
+    auto endpoint =
+        Endpoint::Create(config_, device.interfaces,
+                         [this](LogLevel level, const std::string& line) {
+                           Log(level == LogLevel::kWarn ? nccl::LogLevel::kWarn
+                                                        : nccl::LogLevel::kInfo,
+                               line);
+                         });
     if (!endpoint.ok()) return endpoint.status();
     device.endpoint = *std::move(endpoint);
   }
@@ -132,19 +194,13 @@ absl::StatusOr<Endpoint*> Devices::Open(Device& device) {
 }
 
 void Devices::End(void* context) {
-  std::unique_lock<std::mutex> lock(mutex_);
+  std::lock_guard<std::mutex> lock(mutex_);
   for (auto it = contexts_.begin(); it != contexts_.end(); ++it) {
     if (it->get() != context) continue;
     contexts_.erase(it);
-    CloseIfUnused(lock);
+    CloseIfUnused();
     return;
   }
-}
-
-void Devices::Unload() {
-  std::unique_lock<std::mutex> lock(mutex_);
-  contexts_.clear();
-  Close(lock);
 }
 
 int Devices::count() {
@@ -168,60 +224,58 @@ absl::StatusOr<Endpoint*> Devices::endpoint(int dev) {
   return Open(*devices_[dev]);
 }
 
-bool Devices::Holds(const void* held) {
+bool Devices::Holds(const void* held, uint64_t ticket) {
   std::lock_guard<std::mutex> lock(mutex_);
-  return held_.count(held) != 0;
+  const auto found = held_.find(held);
+  return found != held_.end() && found->second.ticket == ticket;
 }
 
 void Devices::Drop(const void* held) {
-  std::unique_lock<std::mutex> lock(mutex_);
-  auto node = held_.extract(held);
-  if (node.empty()) return;
-  // What it closes may log; the lock is not held then.
-  lock.unlock();
-  node.mapped().held.reset();
-  lock.lock();
-  CloseIfUnused(lock);
+  std::lock_guard<std::mutex> lock(mutex_);
+  // Destroyed at once, since another thread may end the last context next.
+  if (held_.erase(held) != 0) CloseIfUnused();
 }
 
-void Devices::CloseIfUnused(std::unique_lock<std::mutex>& lock) {
+void Devices::CloseIfUnused() {
   if (!contexts_.empty() || !prepared_) return;
   for (const auto& [pointer, holding] : held_) {
     if (holding.established) return;
   }
-  Close(lock);
+  Close();
 }
 
-void Devices::Close(std::unique_lock<std::mutex>& lock) {
-  // Taken out first: closing takes a moment, and logs.
-  auto held = std::exchange(held_, {});
-  auto devices = std::exchange(devices_, {});
+void Devices::Close() {
+  contexts_.clear();
+  held_.clear();  // Before the endpoints that it hangs on.
+  WriteStats();
+  devices_.clear();
   prepared_ = false;
-  lock.unlock();
-  held.clear();
-  for (size_t i = 0; i < devices.size(); ++i) {
-    if (devices[i]->endpoint) WriteStats(*devices[i], i);
-    devices[i].reset();
-  }
-  lock.lock();
 }
 
-void Devices::WriteStats(const Device& device, size_t index) const {
+void Devices::WriteStats() {
   if (config_.stats_file.empty()) return;
-  std::string name = absl::StrReplaceAll(
-      config_.stats_file, {{"%p", absl::StrCat(getpid())}});
-  if (index > 0) absl::StrAppend(&name, ".", index);
-  const std::string json = device.endpoint->ReportJson();
-  std::FILE* file = std::fopen(name.c_str(), "we");
-  if (file == nullptr) return;
-  std::fwrite(json.data(), 1, json.size(), file);
-  std::fclose(file);
+  for (size_t i = 0; i < devices_.size(); ++i) {
+    if (!devices_[i]->endpoint) continue;
+    std::string name = absl::StrReplaceAll(config_.stats_file,
+                                           {{"%p", absl::StrCat(getpid())}});
+    if (i > 0) absl::StrAppend(&name, ".", i);
+    const std::string json = devices_[i]->endpoint->ReportJson();
+    std::FILE* file = std::fopen(name.c_str(), "we");
+    const bool written =
+        file != nullptr &&
+        std::fwrite(json.data(), 1, json.size(), file) == json.size();
+    if (file == nullptr || std::fclose(file) != 0 || !written) {
+      Log(nccl::LogLevel::kWarn,
+          absl::StrCat("HAWSER_STATS_FILE: cannot write ", name));
+    }
+  }
 }
 
-void Devices::Log(nccl::LogLevel level, const std::string& line) {
-  if (logger_ == nullptr) return;
-  logger_(level, nccl::kLogInit | nccl::kLogNet, __FILE__, __LINE__,
-          "NET/Hawser : %s", line.c_str());
+void Devices::Log(nccl::LogLevel level, const std::string& line) const {
+  const nccl::Logger logger = logger_.load();
+  if (logger == nullptr) return;
+  logger(level, nccl::kLogInit | nccl::kLogNet, __FILE__, __LINE__,
+         "NET/Hawser : %s", line.c_str());
 }
 
 }  // namespace hawser

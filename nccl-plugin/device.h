@@ -2,6 +2,8 @@
 // Knows: NCCL's contexts, its logger, our configuration.  Never: requests.
 #pragma once
 
+#include <atomic>
+#include <cstdint>
 #include <map>
 #include <memory>
 #include <mutex>
@@ -28,18 +30,15 @@ struct Device {
   std::unique_ptr<Endpoint> endpoint;  // From its first use on.
 };
 
-// Something that NCCL holds a pointer to. What it forgets to give back is
-// destroyed when the process's last context ends.
-class Held {
- public:
-  virtual ~Held() = default;
-};
-
 // All functions may be called from any thread. There is one per process: NCCL
-// gives the older versions of its ABI no other place to keep things.
+// gives the older versions of its ABI no other place to keep things. A forked
+// child starts with one that is empty: threads do not survive a fork, and what
+// they held must not be touched.
 class Devices {
  public:
   static Devices& Get();
+  // The library is being unloaded, or the process ends.
+  static void OnUnload();
 
   // Begins a context. The first one reads the environment and finds the
   // interfaces. InvalidArgument names the variable and what was expected.
@@ -48,47 +47,51 @@ class Devices {
   // contexts whose beginning failed. After the last, every thread is joined
   // and everything is closed, but not before the last established comm is.
   void End(void* context);
-  // Whatever the contexts say: the library is being unloaded.
-  void Unload();
 
   int count();
   const Device* device(int dev);  // Null: no such device.
   // The device's endpoint, made if need be. InvalidArgument: no such device.
   absl::StatusOr<Endpoint*> endpoint(int dev);
 
-  // `established`: keeps the endpoints alive until it is dropped.
+  // Keeps what NCCL holds a pointer to. What it forgets to give back is
+  // destroyed with the last context. `established`: keeps the endpoints alive
+  // until it is dropped. Returns its ticket, which is never used again.
   template <class T>
-  T* Hold(std::unique_ptr<T> held, bool established) {
+  uint64_t Hold(std::unique_ptr<T> held, bool established) {
     std::lock_guard<std::mutex> lock(mutex_);
-    T* raw = held.get();
-    Holding& holding = held_[raw];
-    holding.held = std::move(held);
-    holding.established = established;
-    return raw;
+    const void* key = held.get();
+    held_[key] = {std::move(held), established, ++tickets_};
+    return tickets_;
   }
-  bool Holds(const void* held);
+  // Is it still the one that was given that ticket?
+  bool Holds(const void* held, uint64_t ticket);
   // Destroys it, and what waited for it.
   void Drop(const void* held);
 
-  void Log(nccl::LogLevel level, const std::string& line);
+  void Log(nccl::LogLevel level, const std::string& line) const;
 
  private:
   struct Holding {
-    std::unique_ptr<Held> held;
+    std::shared_ptr<void> held;  // Shared with nobody: it remembers its type.
     bool established = false;
+    uint64_t ticket = 0;
   };
+  Devices();
   absl::Status Prepare(int traffic_class);
   absl::StatusOr<Endpoint*> Open(Device& device);
-  void CloseIfUnused(std::unique_lock<std::mutex>& lock);
-  void Close(std::unique_lock<std::mutex>& lock);
-  void WriteStats(const Device& device, size_t index) const;
+  void CloseIfUnused();
+  void Close();
+  void WriteStats();
 
+  // Held all the while things are opened and closed, so that nobody can begin
+  // with what another is taking apart. Nothing that runs under it calls back.
   std::mutex mutex_;
-  nccl::Logger logger_ = nullptr;
+  std::atomic<nccl::Logger> logger_{nullptr};  // Not under the lock.
   Config config_;
   bool prepared_ = false;
   std::set<std::unique_ptr<char>> contexts_;
   std::map<const void*, Holding> held_;
+  uint64_t tickets_ = 0;
   std::vector<std::unique_ptr<Device>> devices_;
 };
 

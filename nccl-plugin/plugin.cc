@@ -22,8 +22,7 @@ constexpr size_t kMaxMessage = size_t{1} << 30;
 // --- Contexts --------------------------------------------------------------
 
 Result Begin(nccl::Logger log, int traffic_class, void** context) {
-  const absl::Status status =
-      Devices::Get().Begin(log, traffic_class, context);
+  const absl::Status status = Devices::Get().Begin(log, traffic_class, context);
   if (!status.ok()) {
     Devices::Get().Log(nccl::LogLevel::kWarn, std::string(status.message()));
   }
@@ -33,14 +32,14 @@ Result Begin(nccl::Logger log, int traffic_class, void** context) {
 Result InitV11(void** ctx, uint64_t, nccl::v10::CommConfig* config,
                nccl::Logger log, nccl::ProfilerCallback) {
   *ctx = nullptr;
-  return Begin(log,
-               config != nullptr ? config->trafficClass
-                                 : nccl::kTrafficClassUndefined,
-               ctx);
+  return Begin(
+      log,
+      config != nullptr ? config->trafficClass : nccl::kTrafficClassUndefined,
+      ctx);
 }
 Result InitV10(nccl::Logger log, nccl::ProfilerCallback) {
-  void* ended_by_unloading;
-  return Begin(log, nccl::kTrafficClassUndefined, &ended_by_unloading);
+  void* context = nullptr;  // Ends with the unloading.
+  return Begin(log, nccl::kTrafficClassUndefined, &context);
 }
 Result InitV9(nccl::Logger log) { return InitV10(log, nullptr); }
 Result Finalize(void* ctx) {
@@ -145,8 +144,7 @@ Result Isend(void* comm, void* memory, size_t bytes, int tag, void*,
 }
 Result IsendV6(void* comm, void* memory, int bytes, int tag, void* mhandle,
                void** request) {
-  return Isend(comm, memory, static_cast<size_t>(bytes), tag, mhandle,
-               request);
+  return Isend(comm, memory, static_cast<size_t>(bytes), tag, mhandle, request);
 }
 Result IsendV10(void* comm, void* memory, size_t bytes, int tag, void* mhandle,
                 void*, void** request) {
@@ -188,12 +186,40 @@ Result SetAttributes(void*, nccl::v11::NetAttributes*) {
   return Result::kSuccess;
 }
 
+// v11 and v12 differ in their properties alone.
+template <class Net, class Properties>
+constexpr Net Newest() {
+  return {
+      .name = kName,
+      .init = InitV11,
+      .devices = CountDevices,
+      .getProperties = Describe<Properties>,
+      .listen = ListenV11,
+      .connect = ConnectV11,
+      .accept = AcceptV7,
+      .regMr = Register,
+      .regMrDmaBuf = nullptr,
+      .deregMr = Unregister,
+      .isend = IsendV10,
+      .irecv = IrecvV10,
+      .iflush = Iflush,
+      .test = Test,
+      .closeSend = CloseComm,
+      .closeRecv = CloseComm,
+      .closeListen = CloseComm,
+      .getDeviceMr = nullptr,
+      .irecvConsumed = nullptr,
+      .makeVDevice = nullptr,
+      .finalize = Finalize,
+      .setNetAttr = SetAttributes,
+  };
+}
+
 }  // namespace
-}  // namespace hawser
+
+// --- The tables ------------------------------------------------------------
 
 #define HAWSER_EXPORT extern "C" __attribute__((visibility("default")))
-
-using namespace hawser;  // NOLINT: the tables below are all there is.
 
 HAWSER_EXPORT const nccl::v6::Net ncclNetPlugin_v6 = {
     .name = kName,
@@ -305,42 +331,9 @@ HAWSER_EXPORT const nccl::v10::Net ncclNetPlugin_v10 = {
     .makeVDevice = nullptr,
 };
 
-namespace hawser {
-namespace {
-
-// v11 and v12 differ in their properties alone.
-template <class Net, class Properties>
-constexpr Net Newest() {
-  return {
-      .name = kName,
-      .init = InitV11,
-      .devices = CountDevices,
-      .getProperties = Describe<Properties>,
-      .listen = ListenV11,
-      .connect = ConnectV11,
-      .accept = AcceptV7,
-      .regMr = Register,
-      .regMrDmaBuf = nullptr,
-      .deregMr = Unregister,
-      .isend = IsendV10,
-      .irecv = IrecvV10,
-      .iflush = Iflush,
-      .test = Test,
-      .closeSend = CloseComm,
-      .closeRecv = CloseComm,
-      .closeListen = CloseComm,
-      .getDeviceMr = nullptr,
-      .irecvConsumed = nullptr,
-      .makeVDevice = nullptr,
-      .finalize = Finalize,
-      .setNetAttr = SetAttributes,
-  };
-}
-
-}  // namespace
-}  // namespace hawser
-
 HAWSER_EXPORT const nccl::v11::Net ncclNetPlugin_v11 =
     Newest<nccl::v11::Net, nccl::v11::Properties>();
 HAWSER_EXPORT const nccl::v12::Net ncclNetPlugin_v12 =
     Newest<nccl::v12::Net, nccl::v12::Properties>();
+
+}  // namespace hawser

@@ -158,7 +158,9 @@ const std::vector<Arrows>& AllArrows() {
         "transport/spray/", "transport/datapath/", "transport/engine/",
         "absl/"}},
       {"tools/hawser_sim", {"tools/", "transport/", "absl/"}},
-      {"tools/", {"tools/", "transport/base/", "transport/engine/", "absl/"}},
+      {"tools/",
+       {"tools/", "transport/base/", "transport/datapath/interfaces.h",
+        "transport/engine/", "absl/"}},
       {"tests/", {""}},
   };
   return *arrows;

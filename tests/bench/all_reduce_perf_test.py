@@ -138,12 +138,50 @@ class RightResults(unittest.TestCase):
                                          "-w", 0)
                 self.assertEqual(document["type"], element)
 
+    def test_doubling_with_every_type_and_odd_sizes(self):
+        for ranks in (2, 4, 8):
+            for element in TYPES:
+                with self.subTest(ranks=ranks, element=element):
+                    # 0 bytes, one element, then numbers that no cut divides.
+                    document, out = self.check(
+                        "--algo", "doubling", "--ranks", ranks, "--type",
+                        element, "-b", 0, "-e", "300K", "-f", 37, "-n", 2,
+                        "-w", 1, "-c", 2)
+                    sizes = [row["size_bytes"] for row in document["results"]]
+                    self.assertEqual(sizes[0], 0)
+                    self.assertGreater(sizes[-1], 10000)
+                    self.assertEqual({row["algorithm"]
+                                      for row in document["results"]},
+                                     {"doubling"})
+                    self.assertIn("# algorithm: doubling\n", out)
+
     def test_slots_are_reused_many_times_with_small_slices(self):
-        for operation in OPERATIONS:
-            with self.subTest(operation=operation):
-                self.check("--op", operation, "--ranks", 4, "--slice", "1K",
-                           "-b", 1000012, "-e", 1000012, "-n", 2,
-                           "-w", 0)
+        ways = [("--op", operation) for operation in OPERATIONS]
+        for way in (*ways, ("--algo", "doubling")):
+            with self.subTest(way=way):
+                self.check(*way, "--ranks", 4, "--slice", "1K", "-b", 1000012,
+                           "-e", 1000012, "-n", 2, "-w", 0)
+
+    def test_the_algorithm_follows_the_size(self):
+        def algorithms(*options):
+            document, out = self.check("-n", 1, "-w", 0, *options)
+            return [row["algorithm"] for row in document["results"]], out
+
+        sizes = ("-b", "1K", "-e", "1M", "-f", 1024)
+        for ranks in (2, 4):
+            chosen, out = algorithms("--ranks", ranks, *sizes)
+            self.assertEqual(chosen, ["doubling", "ring"])
+            self.assertRegex(
+                out, r"# algorithm: doubling up to \d+ bytes, then ring\n")
+        chosen, out = algorithms("--algo", "ring", *sizes)
+        self.assertEqual(chosen, ["ring", "ring"])
+        self.assertIn("# algorithm: ring\n", out)
+        # Where the number of ranks is no power of two.
+        self.assertEqual(algorithms("--ranks", 3, *sizes)[0], ["ring"] * 2)
+        # What other operations have.
+        for operation, only in (("allgather", "ring"), ("alltoall", "pairs")):
+            self.assertEqual(algorithms("--op", operation, *sizes)[0],
+                             [only] * 2)
 
     def test_first_size_alone(self):
         for size, rounded in ((0, 0), (1, 0), (4, 4), (4097, 4096)):
@@ -230,10 +268,11 @@ class HonestFailures(unittest.TestCase):
         return out, err
 
     def test_a_changed_bit_is_found(self):
-        for operation in OPERATIONS:
-            with self.subTest(operation=operation):
-                out, _ = self.broken("--op", operation, "-b", "1M", "-e", "1M",
-                                     "-n", 5, LOOP_PLUGIN_FAULT="corrupt")
+        ways = [("--op", operation) for operation in OPERATIONS]
+        for way in (*ways, ("--algo", "doubling")):
+            with self.subTest(way=way):
+                out, _ = self.broken(*way, "-b", "1M", "-e", "1M", "-n", 5,
+                                     LOOP_PLUGIN_FAULT="corrupt")
                 self.assertNotEqual(table(out)[0][2], "0")
                 self.assertIn("FAILED", out)
 
@@ -323,6 +362,10 @@ class HonestFailures(unittest.TestCase):
             ("--ranks", "1"), ("--ranks", "1000"), ("--channels", "0"),
             ("--op", "broadcast"), ("--type", "half"), ("--api", "v5"),
             ("--api", "13"), ("--slice", "100"), ("--timeout", "0"),
+            ("--algo", "tree"), ("--algo", "pairs"),
+            ("--algo", "doubling", "--ranks", "3"),
+            ("--algo", "doubling", "--ranks", "12"),
+            ("--algo", "ring", "--op", "allgather"),
             ("--rank", "0"), ("--root", "127.0.0.1:1"),
             ("--rank", "2", "--ranks", "2", "--root", "127.0.0.1:1"),
             ("--rank", "0", "--root", "nowhere"),
@@ -337,10 +380,16 @@ class HonestFailures(unittest.TestCase):
                 self.assertEqual(len(err.splitlines()), 1, err)
                 self.assertIn("--help", err)
 
+    def test_doubling_says_what_it_wants(self):
+        status, _, err = run("--algo", "doubling", "--ranks", 3)
+        self.assertEqual(status, 2)
+        self.assertIn("--algo doubling: --ranks 3 is not a power of two", err)
+
     def test_help(self):
         status, out, _ = run("--help")
         self.assertEqual(status, 0)
-        for word in ("--minbytes", "--plugin", "--json", "--channels", "--op"):
+        for word in ("--minbytes", "--plugin", "--json", "--channels", "--op",
+                     "--algo"):
             self.assertIn(word, out)
 
 

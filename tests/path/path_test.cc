@@ -88,9 +88,11 @@ struct Fixture {
     now = now + kRtt;
     Ack(n.value, n.value);
   }
-  AckSummary Deadline() {
+  // The host is heard all the time, on other paths.
+  AckSummary Deadline() { return Deadline(now); }
+  AckSummary Deadline(Time host_heard) {
     out.clear();
-    return path.OnDeadline(out, now);
+    return path.OnDeadline(host_heard, out, now);
   }
   // Lets time pass until the path is suspect; its probes are lost.
   void FallSilent() {
@@ -331,6 +333,10 @@ TEST(Path, OnDeadline__asks_once_and_then_suspects) {
   EXPECT_TRUE(f.path.CanSend(kBytes, f.now));
   f.now = f.path.deadline();
   EXPECT_LE(f.now - sent_at, 3 * kRtt + Duration::Millis(1));
+  f.Deadline();
+  EXPECT_EQ(f.path.state(), Path::State::kOpen);  // Its host was just heard.
+  f.now = f.path.deadline();
+  EXPECT_LE(f.now - sent_at, 4 * kRtt + Duration::Millis(1));
   const AckSummary summary = f.Deadline();
   EXPECT_EQ(f.path.state(), Path::State::kSuspect);
   EXPECT_EQ(summary.lost_packets, 3u);
@@ -340,6 +346,39 @@ TEST(Path, OnDeadline__asks_once_and_then_suspects) {
   EXPECT_TRUE(f.path.probe_wanted());
   ASSERT_EQ(f.heard.losses.size(), 1u);
   EXPECT_TRUE(f.heard.losses[0].by_timeout);
+}
+
+TEST(Path, OnDeadline__a_silent_host_is_no_silent_path) {
+  Fixture f;
+  f.Learn();
+  f.Send(2);
+  const Time sent_at = f.now;
+  const Time heard = f.now;
+  while (f.path.state() == Path::State::kOpen) {
+    f.now = f.path.deadline();
+    ASSERT_LE(f.now - sent_at, 9 * f.path.rto());
+    f.Deadline(heard);
+    if (f.path.probe_wanted()) f.path.Send(Probe(), kBytes, f.now);
+  }
+  EXPECT_GE(f.now - sent_at, 8 * f.path.rto());
+}
+
+TEST(Path, OnDeadline__a_host_that_wakes_has_time_to_answer) {
+  Fixture f;
+  f.Learn();
+  f.Send(2);
+  Time heard = f.now;
+  for (int i = 0; i < 6; ++i) {
+    f.now = f.path.deadline();
+    f.Deadline(heard);
+    if (f.path.probe_wanted()) f.path.Send(Probe(), kBytes, f.now);
+  }
+  heard = f.now;  // It speaks, of other paths at first.
+  f.now = f.path.deadline();
+  f.Deadline(heard);
+  EXPECT_EQ(f.path.state(), Path::State::kOpen);
+  f.Ack(1, 3);
+  EXPECT_EQ(f.path.counts().packets_lost, 0u);
 }
 
 TEST(Path, OnDeadline__an_answer_to_the_probe_shows_what_was_lost) {
@@ -370,6 +409,8 @@ TEST(Path, OnDeadline__late_ourselves_the_probe_still_gets_its_time) {
   EXPECT_GT(due, f.now + kRtt);
   EXPECT_LE(due, f.now + f.path.rto());
   f.now = due;
+  f.Deadline();
+  f.now = f.path.deadline();
   f.Deadline();
   EXPECT_EQ(f.path.state(), Path::State::kSuspect);
 }
@@ -639,7 +680,7 @@ class World {
     }
     if (end.path.deadline() <= now_) {
       SettledList out;
-      end.path.OnDeadline(out, now_);
+      end.path.OnDeadline(now_, out, now_);
       Settle(end, out);
     }
     ASSERT_GT(end.path.deadline(), now_);

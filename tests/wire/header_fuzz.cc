@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "transport/base/check.h"
+#include "transport/wire/bundle.h"
 #include "transport/wire/handshake.h"
 #include "transport/wire/header.h"
 
@@ -137,6 +138,20 @@ void TryFrame(std::span<const std::byte> in) {
   }
 }
 
+// Every byte of a datagram is in one packet or in a length, and none in two.
+void TryBundle(std::span<const std::byte> in, PacketKey key) {
+  BundleReader reader(in);
+  const std::byte* end = in.data();
+  while (const auto packet = reader.Next()) {
+    HAWSER_CHECK(packet->data() >= end);
+    end = packet->data() + packet->size();
+    HAWSER_CHECK(end <= in.data() + in.size());
+    TryPacket(*packet, key);
+    TryAcks(*packet, key);
+  }
+  HAWSER_CHECK(end == in.data() + in.size());
+}
+
 // One byte of repairs, 8 of key, then the packet or the frame.
 void TestOneInput(std::span<const std::byte> input) {
   constexpr size_t kPrefixBytes = 1 + sizeof(PacketKey);
@@ -153,6 +168,7 @@ void TestOneInput(std::span<const std::byte> input) {
   TryPacket(packet, key);
   TryAcks(packet, key);
   TryGoodbye(packet, key);
+  TryBundle(packet, key);
   Bytes frame(in.begin(), in.end());
   RepairFrame(repair, frame);
   TryFrame(frame);

@@ -266,11 +266,12 @@ TEST(Header, EncodePacket__golden) {
   header.cargo.from_sender = true;
   EXPECT_EQ(Hex(Encoded(header)),
             "a7123412"
-            "8ab49613"
+            "3c40f184"
             "0700"
             "0014"
             "01000000"
-            "03000200");
+            "03000200"
+            "04030201");
 
   header = GoldenHeader(CargoKind::kProbe);
   header.number.value = 0xffffffff;

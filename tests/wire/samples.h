@@ -55,11 +55,11 @@ inline PacketHeader RandomHeader(CargoKind kind, PacketKey key,
   }
   cargo.flow.value = static_cast<uint32_t>(random.Next());
   cargo.resend = random.Chance(0.5);
+  cargo.message.value = static_cast<uint32_t>(random.Next());
   if (kind == CargoKind::kClose) {
     cargo.from_sender = random.Chance(0.5);
     return header;
   }
-  cargo.message.value = static_cast<uint32_t>(random.Next());
   if (kind == CargoKind::kGrant) {
     header.grant.capacity_bytes = static_cast<uint32_t>(random.Next());
     header.grant.target.address = random.Next();

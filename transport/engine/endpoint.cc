@@ -5,6 +5,7 @@
 
 #include <cerrno>
 #include <cstring>
+#include <utility>
 
 #include "absl/strings/str_cat.h"
 #include "transport/base/random.h"
@@ -20,8 +21,7 @@ namespace {
 absl::Status Draw(wire::EndpointIdentity* identity) {
   uint64_t words[2];
   if (getrandom(words, sizeof(words), 0) != sizeof(words)) {
-    return absl::UnavailableError(
-        absl::StrCat("getrandom: ", strerror(errno)));
+    return absl::UnavailableError(absl::StrCat("getrandom: ", strerror(errno)));
   }
   *identity = {words[0], words[1]};
   return absl::OkStatus();
@@ -54,9 +54,8 @@ absl::StatusOr<std::unique_ptr<Datapath>> MakePlane(
 // --- FlowEnd ---------------------------------------------------------------
 
 FlowEnd::~FlowEnd() {
-  runner_->WithTurn([&](Engine& engine) {
-    engine.CloseFlow(*record_, MonotonicNow());
-  });
+  runner_->WithTurn(
+      [&](Engine& engine) { engine.CloseFlow(*record_, MonotonicNow()); });
   runner_->Wake();
 }
 
@@ -74,15 +73,14 @@ bool FlowEnd::Test(Request* request, Request::Outcome* outcome,
   return RequestQueue::Test(request, outcome, bytes_moved);
 }
 
-std::string FlowEnd::Failure(bool* first) const {
+std::string FlowEnd::Failure(bool* first) {
   return runner_->WithTurn([&](Engine&) -> std::string {
     Peer& peer = *record_->peer;
-    *first = !peer.cause_told;
     if (!peer.cause.empty()) {
-      peer.cause_told = true;
+      *first = !std::exchange(peer.cause_told, true);
       return peer.cause;
     }
-    *first = true;
+    *first = !std::exchange(close_told_, true);
     return absl::StrCat("peer ", peer.name, " closed its half of flow ",
                         record_->id.value & 0xffff,
                         " while requests were outstanding");
@@ -98,7 +96,13 @@ Endpoint::Endpoint(const Config& config, std::vector<Interface> interfaces,
       log_(std::move(log)),
       host_(HostName()) {}
 
-Endpoint::~Endpoint() = default;
+Endpoint::~Endpoint() { Stop(); }
+
+void Endpoint::Stop() {
+  // All linger at the same time.
+  for (const auto& runner : runners_) runner->Leave();
+  for (const auto& runner : runners_) runner->Join();
+}
 
 void Endpoint::Log(LogLevel level, const std::string& line) const {
   if (log_) log_(level, line);
@@ -107,10 +111,9 @@ void Endpoint::Log(LogLevel level, const std::string& line) const {
 absl::StatusOr<std::unique_ptr<Endpoint>> Endpoint::Create(
     const Config& config, std::vector<Interface> interfaces, LogSink log) {
   if (interfaces.empty() || interfaces.size() > wire::kMaxPlanes) {
-    return absl::InvalidArgumentError(
-        absl::StrCat("a device has 1..", wire::kMaxPlanes,
-                     " interfaces, and not ", interfaces.size(),
-                     "; choose some with HAWSER_IFNAME"));
+    return absl::InvalidArgumentError(absl::StrCat(
+        "a device has 1..", wire::kMaxPlanes, " interfaces, and not ",
+        interfaces.size(), "; choose some with HAWSER_IFNAME"));
   }
   auto endpoint = std::unique_ptr<Endpoint>(
       new Endpoint(config, std::move(interfaces), std::move(log)));
@@ -125,16 +128,15 @@ absl::StatusOr<std::unique_ptr<Endpoint>> Endpoint::Create(
       auto plane = MakePlane(config, interface, endpoint->interfaces_.size(),
                              index == 0 ? &warnings : nullptr);
       if (!plane.ok()) {
-        return absl::Status(
-            plane.status().code(),
-            absl::StrCat("interface ", interface.name, ": ",
-                         plane.status().message()));
+        return absl::Status(plane.status().code(),
+                            absl::StrCat("interface ", interface.name, ": ",
+                                         plane.status().message()));
       }
       planes.push_back(*std::move(plane));
     }
-    auto runner = Runner::Start(config, endpoint->identity_, index,
-                                std::move(planes),
-                                Mix64(endpoint->identity_.secret + index));
+    auto runner =
+        Runner::Start(config, endpoint->identity_, index, std::move(planes),
+                      Mix64(endpoint->identity_.secret + index));
     if (!runner.ok()) return runner.status();
     endpoint->runners_.push_back(*std::move(runner));
   }
@@ -157,7 +159,7 @@ absl::StatusOr<Endpoint::Draft> Endpoint::OpenFlow(
     draft.flow = std::unique_ptr<FlowEnd>(new FlowEnd(runner, *record));
     wire::Introduction& words = draft.introduction;
     words.identity = identity_;
-    words.datapath = "udp";
+    words.datapath = datapath_;
     words.engine = held.index();
     words.peer = (*found)->id;
     words.flow = (*record)->id;

@@ -41,11 +41,11 @@ class FlowEnd {
   // RequestQueue::kSlots requests are taken; test some and try again.
   Request* Submit(MemorySlice memory, uint32_t tag);
   // True when the request is done; it is then gone.
-  bool Test(Request* request, Request::Outcome* outcome,
-            uint32_t* bytes_moved);
-  // Why requests of this flow fail, for humans. `*first`: nobody has asked
-  // about this peer before, so it is worth a warning.
-  std::string Failure(bool* first) const;
+  bool Test(Request* request, Request::Outcome* outcome, uint32_t* bytes_moved);
+  // Why requests of this flow fail, for humans. `*first`: nobody has been told
+  // before, so it is worth a warning. A lost peer is told once for all of its
+  // flows.
+  std::string Failure(bool* first);
 
  private:
   friend class Endpoint;
@@ -53,6 +53,7 @@ class FlowEnd {
       : runner_(runner), record_(record) {}
   Runner* runner_;
   FlowRecord* record_;
+  bool close_told_ = false;
 };
 
 // The state of one path, copied out.
@@ -62,7 +63,7 @@ struct PathReport {
   PathPlace place;
   Path::State state;
   PathCounts counts;
-  Duration rtt;       // Smoothed, network part; 0: no sample.
+  Duration rtt;  // Smoothed, network part; 0: no sample.
   uint32_t window_bytes = 0;
 };
 struct PeerReport {
@@ -78,15 +79,19 @@ class Endpoint {
   // NotFound, Unavailable, ResourceExhausted... say which interface and why.
   static absl::StatusOr<std::unique_ptr<Endpoint>> Create(
       const Config& config, std::vector<Interface> interfaces, LogSink log);
-  // Every FlowEnd is gone by now. Lingers briefly for peers that still need
-  // us; all threads are joined when it returns.
-  ~Endpoint();
+  ~Endpoint();  // Every FlowEnd is gone by now. Stops.
+  // Lingers briefly for peers that still need us, and joins all threads. What
+  // is called afterwards does no harm, and nothing: for a process that ends
+  // while other threads of it may still call.
+  void Stop();
 
   const Config& config() const { return config_; }
   const wire::EndpointIdentity& identity() const { return identity_; }
   const std::vector<Interface>& interfaces() const { return interfaces_; }
   uint16_t engines() const { return static_cast<uint16_t>(runners_.size()); }
   const std::string& host() const { return host_; }  // "hostname:pid"
+  // How it speaks; peers must speak the same.
+  const std::string& datapath() const { return datapath_; }
   void Log(LogLevel level, const std::string& line) const;
 
   // The two steps of a handshake; rendezvous.h carries the words. First, a
@@ -114,6 +119,7 @@ class Endpoint {
   const LogSink log_;
   wire::EndpointIdentity identity_;
   std::string host_;
+  std::string datapath_ = "udp";
   std::vector<std::unique_ptr<Runner>> runners_;
 };
 

@@ -1,6 +1,6 @@
 // The turn. Its stages follow one another and none reaches back: what came in
-// is understood before silence is judged, and acks leave before cargo, so that
-// the far side's windows open early. Everything a turn did to a peer marks it
+// is understood before silence is judged, and acks wait for cargo that goes the
+// same way, but not for long. Everything a turn did to a peer marks it
 // as touched; only touched peers are looked at when the turn sends and when
 // the next deadline is computed, so an idle peer costs one comparison.
 #include "transport/engine/engine.h"
@@ -29,9 +29,8 @@ Engine::Engine(const Config& config, const wire::EndpointIdentity& identity,
       padding_(65536) {
   HAWSER_CHECK(!planes_.empty());
   settled_.reserve(4 * wire::kAckWindow);
-  for (size_t i = 0; i < planes_.size(); ++i) {
-    stages_.push_back(std::make_unique<Stage>());
-  }
+  stages_.reserve(planes_.size());
+  for (Datapath* plane : planes_) stages_.emplace_back(*plane);
 }
 
 Engine::~Engine() = default;
@@ -62,11 +61,12 @@ bool Engine::has_peers() const {
 
 Engine::Turn Engine::RunOnce(Time now) {
   metrics_.turns.Add(1);
-  bool worked = Receive(now);     // wire  -> paths -> flows -> application
-  worked |= FireTimers(now);      // clock -> paths -> flows
-  worked |= TakeRequests(now);    // application -> flows
-  worked |= SendAcks(now);        // paths -> wire
-  worked |= SendCargo(now);       // flows -> spray -> paths -> wire
+  const bool received = Receive(now);  // wire  -> paths -> flows -> application
+  bool worked = received;
+  worked |= FireTimers(now);          // clock -> paths -> flows
+  worked |= TakeRequests(now);        // application -> flows
+  worked |= SendCargo(now);           // flows -> spray -> paths -> wire
+  worked |= SendAcks(received, now);  // paths -> wire, what did not go along
   return {NextDeadline(), worked};
 }
 
@@ -79,10 +79,10 @@ absl::StatusOr<Peer*> Engine::AddPeer(const wire::EndpointIdentity& identity,
     Peer& peer = *peers_[found->second.value];
     if (peer.state == Peer::State::kLost ||
         peer.state == Peer::State::kLeaving) {
-      return absl::FailedPreconditionError(
-          absl::StrCat("peer ", peer.name, " was lost earlier in this run (",
-                       peer.cause, "); it can come back under a new endpoint, "
-                       "that is, after both sides have finalized"));
+      return absl::FailedPreconditionError(absl::StrCat(
+          "peer ", peer.name, " was lost earlier in this run (", peer.cause,
+          "); it can come back under a new endpoint, "
+          "that is, after both sides have finalized"));
     }
     return &peer;
   }
@@ -117,19 +117,19 @@ absl::Status Engine::OpenPeer(Peer& peer, const wire::Introduction& theirs,
   }
   if (usable.empty()) {
     return absl::UnavailableError(absl::StrCat(
-        "none of the ", planes_.size(), " planes here can reach ",
-        theirs.host, "; expected addresses of one family on both sides, and "
+        "none of the ", planes_.size(), " planes here can reach ", theirs.host,
+        "; expected addresses of one family on both sides, and "
         "a route"));
   }
   peer.far_id = theirs.peer;
   peer.name = theirs.host;
-  const auto count = static_cast<uint16_t>(
-      std::min<int>(config_.paths, theirs.paths));
+  const auto count =
+      static_cast<uint16_t>(std::min<int>(config_.paths, theirs.paths));
   peer.paths.reserve(count);
   for (uint16_t p = 0; p < count; ++p) {
     const uint16_t plane = usable[p % usable.size()];
-    const auto entropy = static_cast<uint16_t>(p / usable.size() %
-                                               planes_[plane]->entropies());
+    const auto entropy =
+        static_cast<uint16_t>(p / usable.size() % planes_[plane]->entropies());
     peer.places.push_back({plane, entropy});
     peer.paths.emplace_back(
         PathId{p},
@@ -139,6 +139,8 @@ absl::Status Engine::OpenPeer(Peer& peer, const wire::Introduction& theirs,
   }
   peer.sendable.assign((count + 63) / 64, 0);
   peer.ack_waiting.assign((count + 63) / 64, 0);
+  peer.arriving.assign((count + 63) / 64, 0);
+  peer.arrived_before.assign((count + 63) / 64, 0);
   peer.scheduler = MakePathScheduler(config_, ++seed_);
   peer.state = Peer::State::kOpen;
   peer.last_heard = now;
@@ -185,6 +187,8 @@ void Engine::CloseFlow(FlowRecord& record, Time now) {
     close.flow = record.far_id;
     // A close may overtake the acks for what came last.
     if (!sends) close.message = record.receive->first_open();
+    Need(peer, now);
+    ++peer.open_closes;
     peer.closes.push_back(close);
   }
   (sends ? peer.sends : peer.receives).Remove(record.id);
@@ -195,13 +199,12 @@ void Engine::SayGoodbye(Time now) {
   std::array<std::byte, wire::kMaxHeaderBytes> bytes;
   for (auto& peer : peers_) {
     if (!peer->alive()) continue;
-    SendAcksTo(*peer, now, /*force=*/true);
-    const size_t size =
-        wire::EncodeGoodbye(peer->far_id, peer->tx_key, bytes);
-    const auto path = static_cast<uint16_t>(peer->next_probe_path++ %
-                                            peer->paths.size());
-    if (!HasRoom(peer->places[path].plane)) continue;
-    StagePacket(*peer, PathId{path}, std::span(bytes).first(size), {});
+    const size_t size = wire::EncodeGoodbye(peer->far_id, peer->tx_key, bytes);
+    const Path& path =
+        peer->paths[peer->next_probe_path++ % peer->paths.size()];
+    if (!StageOf(*peer, path).has_room()) continue;
+    SendAcksOver(*peer, path, now);
+    StagePacket(*peer, path, std::span(bytes).first(size), {});
   }
   FlushAll();
 }
@@ -227,10 +230,14 @@ void Engine::LookAfter(Peer& peer, Time now) {
     LosePeer(peer, "its endpoint ended", now);
     return;
   }
+  size_t asked = 0;  // Open paths that have fallen silent.
+  PathId silent = kNoPath;
   for (Path& path : peer.paths) {
+    if (!peer.needed() && path.state() == Path::State::kSuspect) continue;
     if (path.deadline() <= now) {
       const Path::State before = path.state();
-      const AckSummary summary = path.OnDeadline(settled_, now);
+      const AckSummary summary =
+          path.OnDeadline(peer.last_heard, settled_, now);
       if (before == Path::State::kOpen &&
           path.state() == Path::State::kSuspect) {
         metrics_.paths_suspected.Add(1);
@@ -238,11 +245,18 @@ void Engine::LookAfter(Peer& peer, Time now) {
       Learn(peer, path, summary, 0);
       Settle(peer, now);
     }
-    if (path.probe_wanted()) SendProbe(peer, path, now);
+    if (path.probe_wanted() && path.state() == Path::State::kOpen) {
+      ++asked;
+      silent = path.id();
+    }
+    SendWantedProbe(peer, path, now);
   }
-  if (peer.busy_flows == 0) return;
-  const Time heard = std::max(peer.last_heard, peer.busy_since);
-  if (now - heard >= peer_timeout_) {
+  if (!peer.needed()) return;
+  // Where one path alone is asked, another must be, to tell a silent path from
+  // a silent host.
+  const bool needs_witness = asked == 1;
+  if (LostAt(peer) <= now) {
+    const Time heard = std::max(peer.last_heard, peer.needed_since);
     size_t suspects = 0;
     for (const Path& path : peer.paths) {
       suspects += path.state() == Path::State::kSuspect;
@@ -250,25 +264,27 @@ void Engine::LookAfter(Peer& peer, Time now) {
     std::string last = "never";
     if (peer.last_heard_path != kNoPath) {
       const PathPlace& place = peer.places[peer.last_heard_path.value];
-      last = absl::StrCat("last on path ", peer.last_heard_path.value,
-                          " (plane ", place.plane, ", entropy ",
-                          place.entropy, ")");
+      last =
+          absl::StrCat("last on path ", peer.last_heard_path.value, " (plane ",
+                       place.plane, ", entropy ", place.entropy, ")");
     }
-    LosePeer(peer,
-             absl::StrCat("nothing was heard for ", (now - heard).millis(),
-                          " ms, ", last, "; ", suspects, " of ",
-                          peer.paths.size(),
-                          " paths silent (HAWSER_PEER_TIMEOUT_MS=",
-                          config_.peer_timeout_ms, ")"),
-             now);
+    LosePeer(
+        peer,
+        absl::StrCat("nothing was heard for ", (now - heard).millis(), " ms, ",
+                     last, "; ", suspects, " of ", peer.paths.size(),
+                     " paths silent (HAWSER_PEER_TIMEOUT_MS=",
+                     config_.peer_timeout_ms, ")"),
+        now);
     return;
   }
-  const Duration pause =
-      std::min(peer_timeout_ / kSignsPerTimeout, Duration::Seconds(1));
-  if (now - std::max(heard, peer.last_sign) >= pause) {
+  if (needs_witness || NextSignAt(peer) <= now) {
     peer.last_sign = now;
-    SendProbe(peer,
-              peer.paths[peer.next_probe_path++ % peer.paths.size()], now);
+    ++peer.signs_unanswered;
+    if (peer.next_probe_path % peer.paths.size() == silent.value) {
+      ++peer.next_probe_path;
+    }
+    SendProbe(peer, peer.paths[peer.next_probe_path++ % peer.paths.size()],
+              /*bytes=*/0, now);
   }
 }
 
@@ -279,6 +295,7 @@ void Engine::LosePeer(Peer& peer, std::string cause, Time now) {
   for (Path& path : peer.paths) path.OnPeerLost(settled_);
   settled_.clear();
   peer.closes.clear();
+  peer.open_closes = 0;
   const auto fail = [&](FlowRecord& record) {
     record.OnFailed(Request::Outcome::kPeerLost);
     UpdateBusy(record, now);
@@ -299,30 +316,52 @@ void Engine::Touch(Peer& peer) {
   touched_.push_back(&peer);
 }
 
+void Engine::Hear(Peer& peer, Time now) {
+  peer.last_heard = last_heard_ = now;
+  peer.signs_unanswered = 0;
+  Touch(peer);
+}
+
+void Engine::Need(Peer& peer, Time now) {
+  if (peer.needed()) return;
+  peer.needed_since = now;
+  peer.signs_unanswered = 0;
+}
+
 void Engine::UpdateBusy(FlowRecord& record, Time now) {
   const bool busy = !record.idle();
   if (busy == record.busy) return;
   record.busy = busy;
   Peer& peer = *record.peer;
-  if (!busy) {
+  if (busy) {
+    Need(peer, now);
+    ++peer.busy_flows;
+  } else {
     --peer.busy_flows;
-  } else if (peer.busy_flows++ == 0) {
-    peer.busy_since = now;
   }
+}
+
+Time Engine::LostAt(const Peer& peer) const {
+  if (peer.signs_unanswered < kSignsToLose) return Time::Never();
+  return std::max(peer.last_heard, peer.needed_since) + peer_timeout_;
+}
+
+Time Engine::NextSignAt(const Peer& peer) const {
+  const Duration pause =
+      std::min(peer_timeout_ / kSignsPerTimeout, Duration::Seconds(1));
+  return std::max({peer.last_heard, peer.needed_since, peer.last_sign}) + pause;
 }
 
 Time Engine::DeadlineOf(const Peer& peer) const {
   if (!peer.alive()) return Time::Never();
   Time next = peer.leaving_at;
   for (const Path& path : peer.paths) {
-    next = std::min({next, path.deadline(), path.ack_deadline()});
+    next = std::min(next, path.ack_deadline());
+    if (!peer.needed() && path.state() == Path::State::kSuspect) continue;
+    next = std::min(next, path.deadline());
   }
-  if (peer.busy_flows > 0) {
-    const Time heard = std::max(peer.last_heard, peer.busy_since);
-    const Duration pause =
-        std::min(peer_timeout_ / kSignsPerTimeout, Duration::Seconds(1));
-    next = std::min({next, heard + peer_timeout_,
-                     std::max(heard, peer.last_sign) + pause});
+  if (peer.needed()) {
+    next = std::min({next, LostAt(peer), NextSignAt(peer)});
   }
   return next;
 }

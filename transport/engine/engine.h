@@ -24,6 +24,7 @@
 #include "transport/engine/config.h"
 #include "transport/engine/metrics.h"
 #include "transport/engine/peer.h"
+#include "transport/engine/stage.h"
 #include "transport/wire/header.h"
 
 namespace hawser {
@@ -61,8 +62,7 @@ class Engine {
                                 uint16_t far_engine, Time now);
   // The rest of what the handshake said; nothing happens if it is open.
   // Unavailable if no plane can reach it.
-  absl::Status OpenPeer(Peer& peer, const wire::Introduction& theirs,
-                        Time now);
+  absl::Status OpenPeer(Peer& peer, const wire::Introduction& theirs, Time now);
   absl::StatusOr<FlowRecord*> AddFlow(Peer& peer, Direction direction);
   void ConnectFlow(FlowRecord& record, FlowId far_id, Time now);
   // Takes the flow out, whatever is open in it; the application's memory is
@@ -73,23 +73,27 @@ class Engine {
 
  private:
   static constexpr size_t kReceiveBatch = 64;  // Packets per plane and turn.
-  static constexpr size_t kSendBatch = 64;     // Packets staged per plane.
   static constexpr size_t kTurnPackets = 256;  // Sent per turn, all peers.
+  // An ack that is due waits so long for cargo to go with, while packets keep
+  // coming: as long as a turn takes that is full of work.
+  static constexpr Duration kAckPatience = Duration::Micros(20);
+  // A path on which nothing came for so long, while others brought something,
+  // is not trusted with acks.
+  static constexpr Duration kArrivingSpan = Duration::Millis(5);
   // A goodbye may overtake the last data and acks on other paths.
   static constexpr Duration kLeavingGrace = Duration::Millis(100);
-  // Signs of life asked for per peer timeout.
+  // On how many paths an ack is sent when none seems to work.
+  static constexpr size_t kAckCopies = 16;
+  // Signs of life asked for per peer timeout, and how many must have gone
+  // unanswered before a peer is lost: a host that stood still itself for the
+  // whole timeout has heard nobody, and must ask first.
   static constexpr int kSignsPerTimeout = 8;
-
-  // Packets on their way to one plane; headers live here until it took them.
-  struct Stage {
-    size_t count = 0;
-    std::array<TxPacket, kSendBatch> packets;
-    std::array<std::array<std::byte, 64>, kSendBatch> headers;
-  };
+  static constexpr int kSignsToLose = 4;
 
   // inbound.cc
   bool Receive(Time now);  // True: some came. Sets more_mail_.
-  void OnPacket(uint16_t plane, const RxPacket& packet, Time now);
+  void OnPacket(std::span<const std::byte> bytes, const RxPacket& datagram,
+                Time now);
   void OnCargo(Peer& peer, const wire::DecodedPacket& packet, Time now);
   void OnAcks(Peer& peer, std::span<const std::byte> bytes, Duration waited,
               Time now);
@@ -100,9 +104,12 @@ class Engine {
   // outbound.cc
   bool TakeRequests(Time now);
   void DrainQueue(FlowRecord& record, Time now);
-  bool SendAcks(Time now);
-  void SendAcksTo(Peer& peer, Time now, bool force);
-  PathId PickAckPath(Peer& peer);  // kNoPath: no plane has room.
+  bool SendAcks(bool received, Time now);
+  bool AckDue(const Peer& peer, Time by) const;
+  void SendAcksOver(Peer& peer, const Path& path, Time now);
+  Path* PickAckPath(Peer& peer);  // nullptr: no plane has room.
+  void RepeatAcks(Peer& peer, const Path& but,
+                  std::span<const std::byte> packet);
   bool SendCargo(Time now);
   bool SendCargoTo(Peer& peer, size_t& budget, Time now);
   size_t RoomFor(const Peer& peer, const Path& path);  // For one burst.
@@ -112,15 +119,18 @@ class Engine {
   void SendPacket(Peer& peer, const Path& path, const FlowRecord* record,
                   const wire::Cargo& cargo, const Path::Numbered& numbered,
                   bool ack_now);
-  void SendProbe(Peer& peer, Path& path, Time now);
-  bool HasRoom(uint16_t plane) const;  // For one more staged packet.
+  void SendWantedProbe(Peer& peer, Path& path, Time now);
+  // Padded to `bytes`, or to the most that its plane takes. False: no room.
+  bool SendProbe(Peer& peer, Path& path, uint32_t bytes, Time now);
+  // The largest packet: that the plane would take, and that is sent.
+  uint32_t MostBytes(const Peer& peer, const Path& path) const;
   uint32_t MaxPacket(const Peer& peer, const Path& path) const;
   void RefreshSendable(Peer& peer, const Path& path, Time now);
   void EncodeAndStage(const Peer& peer, const wire::PacketHeader& header,
                       MemorySlice payload);
-  void StagePacket(const Peer& peer, PathId path,
+  void StagePacket(const Peer& peer, const Path& path,
                    std::span<const std::byte> header, MemorySlice payload);
-  void Flush(uint16_t plane);
+  Stage& StageOf(const Peer& peer, const Path& path);
   void FlushAll();
 
   // engine.cc
@@ -128,7 +138,11 @@ class Engine {
   void LookAfter(Peer& peer, Time now);  // Its timers that are due.
   void LosePeer(Peer& peer, std::string cause, Time now);
   void Touch(Peer& peer);
+  void Hear(Peer& peer, Time now);  // Something intact came from it.
+  void Need(Peer& peer, Time now);  // It is about to be, for one reason more.
   void UpdateBusy(FlowRecord& record, Time now);
+  Time LostAt(const Peer& peer) const;  // If it stays silent; or Never.
+  Time NextSignAt(const Peer& peer) const;
   Time DeadlineOf(const Peer& peer) const;
   Time NextDeadline();
 
@@ -152,7 +166,7 @@ class Engine {
   size_t first_served_ = 0;      // Peers take turns at being first.
   SettledList settled_;
   std::vector<FlowRecord*> blocked_;  // Their flow was full; they wait.
-  std::vector<std::unique_ptr<Stage>> stages_;  // One per plane.
+  std::vector<Stage> stages_;         // One per plane.
   std::vector<std::byte> padding_;    // What a padded probe carries.
   Time last_heard_;
   bool more_mail_ = false;  // A plane had more than one batch.

@@ -7,6 +7,7 @@
 #include <array>
 
 #include "transport/engine/engine.h"
+#include "transport/wire/bundle.h"
 
 namespace hawser {
 
@@ -14,18 +15,24 @@ bool Engine::Receive(Time now) {
   bool any = false;
   more_mail_ = false;
   std::array<RxPacket, kReceiveBatch> batch;
-  for (uint16_t plane = 0; plane < planes_.size(); ++plane) {
-    const size_t count = planes_[plane]->Receive(batch);
-    for (size_t i = 0; i < count; ++i) OnPacket(plane, batch[i], now);
-    planes_[plane]->Recycle();
+  for (Datapath* plane : planes_) {
+    const size_t count = plane->Receive(batch);
+    for (const RxPacket& datagram : std::span(batch).first(count)) {
+      wire::BundleReader packets(datagram.bytes);
+      while (const auto packet = packets.Next()) {
+        OnPacket(*packet, datagram, now);
+      }
+    }
+    plane->Recycle();
     any |= count > 0;
     more_mail_ |= count == batch.size();
   }
   return any;
 }
 
-void Engine::OnPacket(uint16_t, const RxPacket& packet, Time now) {
-  const auto prologue = wire::DecodePrologue(packet.bytes);
+void Engine::OnPacket(std::span<const std::byte> bytes,
+                      const RxPacket& datagram, Time now) {
+  const auto prologue = wire::DecodePrologue(bytes);
   if (!prologue) return metrics_.packets_malformed.Add(1);
   if (prologue->peer.value >= peers_.size()) {
     return metrics_.packets_foreign.Add(1);
@@ -35,10 +42,10 @@ void Engine::OnPacket(uint16_t, const RxPacket& packet, Time now) {
   if (!peer.alive()) return metrics_.packets_foreign.Add(1);
 
   if (prologue->kind == wire::PacketKind::kAck) {
-    return OnAcks(peer, packet.bytes, packet.waited, now);
+    return OnAcks(peer, bytes, datagram.waited, now);
   }
   if (prologue->kind == wire::PacketKind::kGoodbye) {
-    if (!wire::DecodeGoodbye(packet.bytes, peer.rx_key)) {
+    if (!wire::DecodeGoodbye(bytes, peer.rx_key)) {
       return metrics_.packets_malformed.Add(1);
     }
     if (peer.state == Peer::State::kOpen) {
@@ -48,20 +55,25 @@ void Engine::OnPacket(uint16_t, const RxPacket& packet, Time now) {
     }
     return;
   }
-  auto decoded = wire::DecodePacket(packet.bytes, peer.rx_key);
+  auto decoded = wire::DecodePacket(bytes, peer.rx_key);
   if (!decoded || decoded->header.path.value >= peer.paths.size()) {
     return metrics_.packets_malformed.Add(1);
   }
   Path& path = peer.paths[decoded->header.path.value];
-  decoded->header.number = path.Expand(
-      static_cast<uint32_t>(decoded->header.number.value));
-  const Arrival arrival = path.OnPacket(decoded->header, packet.ecn_marked,
-                                        now - packet.waited);
+  decoded->header.number =
+      path.Expand(static_cast<uint32_t>(decoded->header.number.value));
+  const Arrival arrival = path.OnPacket(decoded->header, datagram.ecn_marked,
+                                        now - datagram.waited);
   const uint16_t bit = path.id().value;
   peer.ack_waiting[bit / 64] |= uint64_t{1} << bit % 64;
-  peer.last_heard = last_heard_ = now;
+  if (now - peer.arriving_since > kArrivingSpan) {
+    peer.arriving_since = now;
+    std::swap(peer.arriving, peer.arrived_before);
+    std::fill(peer.arriving.begin(), peer.arriving.end(), 0);
+  }
+  peer.arriving[bit / 64] |= uint64_t{1} << bit % 64;
   peer.last_heard_path = path.id();
-  Touch(peer);
+  Hear(peer, now);
   if (arrival != Arrival::kNew) return metrics_.packets_duplicate.Add(1);
   metrics_.packets_received.Add(1);
   OnCargo(peer, *decoded, now);
@@ -116,8 +128,7 @@ void Engine::OnAcks(Peer& peer, std::span<const std::byte> bytes,
   if (!wire::DecodeAcks(bytes, peer.rx_key, &packet)) {
     return metrics_.packets_malformed.Add(1);
   }
-  peer.last_heard = last_heard_ = now;
-  Touch(peer);
+  Hear(peer, now);
   for (wire::Ack& ack : std::span(packet.acks, packet.count)) {
     if (ack.path.value >= peer.paths.size()) {
       metrics_.packets_malformed.Add(1);
@@ -127,16 +138,14 @@ void Engine::OnAcks(Peer& peer, std::span<const std::byte> bytes,
     ack.largest = path.ExpandAck(static_cast<uint32_t>(ack.largest.value));
     const Path::State before = path.state();
     const uint64_t marked_before = path.counts().ecn_marked;
-    const AckSummary summary =
-        path.OnAck(ack, now - waited, settled_, now);
+    const AckSummary summary = path.OnAck(ack, now - waited, settled_, now);
     if (!summary.valid) {
       metrics_.packets_malformed.Add(1);
       continue;
     }
     metrics_.acks_received.Add(1);
     if (summary.progress) peer.last_heard_path = path.id();
-    if (before == Path::State::kSuspect &&
-        path.state() == Path::State::kOpen) {
+    if (before == Path::State::kSuspect && path.state() == Path::State::kOpen) {
       metrics_.paths_reopened.Add(1);
     }
     Learn(peer, path, summary, path.counts().ecn_marked - marked_before);
@@ -155,8 +164,8 @@ void Engine::Learn(Peer& peer, Path& path, const AckSummary& summary,
     }
   };
   tell(PathFeedback::kGood,
-       summary.acked_packets - std::min<uint64_t>(summary.acked_packets,
-                                                  marked));
+       summary.acked_packets -
+           std::min<uint64_t>(summary.acked_packets, marked));
   tell(PathFeedback::kMarked, marked);
   tell(PathFeedback::kLost, summary.lost_packets);
 }
@@ -181,7 +190,9 @@ void Engine::Settle(Peer& peer, Time now) {
         }
         break;
       case wire::CargoKind::kClose:
-        if (!delivered) {
+        if (delivered) {
+          --peer.open_closes;
+        } else {
           peer.closes.push_back(cargo);
           peer.closes.back().resend = true;
         }

@@ -48,8 +48,8 @@ void Engine::DrainQueue(FlowRecord& record, Time now) {
     record.send ? record.send->OnSubmitted(request)
                 : record.receive->OnPosted(request);
   }
-  if (record.full() && std::find(blocked_.begin(), blocked_.end(), &record) ==
-                           blocked_.end()) {
+  if (record.full() &&
+      std::find(blocked_.begin(), blocked_.end(), &record) == blocked_.end()) {
     blocked_.push_back(&record);
   }
   UpdateBusy(record, now);
@@ -61,60 +61,63 @@ void Engine::DrainQueue(FlowRecord& record, Time now) {
 
 // --- Acks ------------------------------------------------------------------
 
-bool Engine::SendAcks(Time now) {
+// Cargo took along the acks that went its way. The rest leave by themselves as
+// soon as a turn brings nothing new: the application has then had its chance
+// to answer, and its answer would have carried them.
+bool Engine::SendAcks(bool received, Time now) {
+  const Time by = received ? now - kAckPatience : now;
   bool any = false;
-  for (size_t i = 0; i < touched_.size(); ++i) {
-    Peer& peer = *touched_[i];
-    if (!peer.alive()) continue;
-    bool due = false;
-    for (size_t word = 0; word < peer.ack_waiting.size() && !due; ++word) {
-      for (uint64_t bits = peer.ack_waiting[word]; bits != 0 && !due;
-           bits &= bits - 1) {
-        const size_t p = word * 64 + std::countr_zero(bits);
-        due = peer.paths[p].ack_deadline() <= now;
-      }
-    }
-    if (!due) continue;
-    // One is due, so all that wait go along: the packet is paid for.
-    SendAcksTo(peer, now, /*force=*/true);
+  for (Peer* peer : touched_) {
+    if (!peer->alive() || !AckDue(*peer, by)) continue;
+    const Path* path = PickAckPath(*peer);
+    if (path == nullptr) continue;
+    SendAcksOver(*peer, *path, now);
     any = true;
   }
   if (any) FlushAll();
   return any;
 }
 
-void Engine::SendAcksTo(Peer& peer, Time now, bool force) {
-  const PathId way = PickAckPath(peer);
-  if (way == kNoPath) return;
+bool Engine::AckDue(const Peer& peer, Time by) const {
+  for (size_t word = 0; word < peer.ack_waiting.size(); ++word) {
+    for (uint64_t bits = peer.ack_waiting[word]; bits != 0; bits &= bits - 1) {
+      const size_t p = word * 64 + std::countr_zero(bits);
+      if (peer.paths[p].ack_deadline() <= by) return true;
+    }
+  }
+  return false;
+}
+
+// One is due, so all that wait go along: the packet is paid for.
+void Engine::SendAcksOver(Peer& peer, const Path& path, Time now) {
   wire::AckPacket packet;
   packet.peer = peer.far_id;
   const auto leave = [&] {
     std::array<std::byte, wire::kMaxAckPacketBytes> bytes;
-    while (packet.count > 0 && HasRoom(peer.places[way.value].plane)) {
+    const uint32_t room =
+        std::min<uint32_t>(wire::kMaxAckPacketBytes, MaxPacket(peer, path));
+    while (packet.count > 0 && StageOf(peer, path).has_room()) {
       size_t written = 0;
-      const size_t size =
-          wire::EncodeAcks(packet, peer.tx_key, bytes, &written);
+      const size_t size = wire::EncodeAcks(
+          packet, peer.tx_key, std::span(bytes).first(room), &written);
       HAWSER_CHECK(written > 0);
-      // Too large for a staged header: it goes as payload, and at once,
-      // because `bytes` is used again.
-      StagePacket(peer, way, {},
-                  {bytes.data(), static_cast<uint32_t>(size), 0});
-      Flush(peer.places[way.value].plane);
+      StagePacket(peer, path, std::span(bytes).first(size), {});
       metrics_.acks_sent.Add(1);
-      std::move(packet.acks + written, packet.acks + packet.count,
-                packet.acks);
+      if (path.state() == Path::State::kSuspect) {
+        RepeatAcks(peer, path, std::span(bytes).first(size));
+      }
+      std::move(packet.acks + written, packet.acks + packet.count, packet.acks);
       packet.count = static_cast<uint8_t>(packet.count - written);
     }
     // What found no room is as good as lost: a later ack says it again.
     packet.count = 0;
   };
   for (size_t word = 0; word < peer.ack_waiting.size(); ++word) {
-    for (uint64_t bits = peer.ack_waiting[word]; bits != 0;
-         bits &= bits - 1) {
+    for (uint64_t bits = peer.ack_waiting[word]; bits != 0; bits &= bits - 1) {
       const size_t p = word * 64 + std::countr_zero(bits);
-      const auto ack = peer.paths[p].TakeAck(now, force);
-      if (!ack) continue;
       peer.ack_waiting[word] &= ~(uint64_t{1} << p % 64);
+      const auto ack = peer.paths[p].TakeAck(now, /*force=*/true);
+      if (!ack) continue;
       packet.acks[packet.count++] = *ack;
       if (packet.count == wire::kMaxAcksPerPacket) leave();
     }
@@ -122,17 +125,39 @@ void Engine::SendAcksTo(Peer& peer, Time now, bool force) {
   if (packet.count > 0) leave();
 }
 
-PathId Engine::PickAckPath(Peer& peer) {
-  // Acks take turns over the paths that seem to work, so that one that is dead
-  // in this direction alone cannot swallow them all.
-  PathId way = kNoPath;
-  for (size_t tries = 0; tries < peer.paths.size(); ++tries) {
-    const size_t p = peer.next_ack_path++ % peer.paths.size();
-    if (!HasRoom(peer.places[p].plane)) continue;
-    way = peer.paths[p].id();
-    if (peer.paths[p].state() == Path::State::kOpen) break;
+// No path seems to work, so none is better than another, and what one of them
+// swallows at every attempt another may carry.
+void Engine::RepeatAcks(Peer& peer, const Path& but,
+                        std::span<const std::byte> bytes) {
+  for (const Path& path : peer.paths) {
+    if (path.id() == but.id() || !StageOf(peer, path).has_room()) continue;
+    StagePacket(peer, path, bytes, {});
   }
-  return way;
+}
+
+// Acks take turns over paths on which packets arrive, so that one that is dead
+// in this direction alone cannot swallow them all, and one that is dead in both
+// is left out although nobody sends cargo from here to find out. Suspect paths
+// come last, and not where a better one only lacks room.
+Path* Engine::PickAckPath(Peer& peer) {
+  Path* way = nullptr;
+  int best = -1;
+  bool open = false;
+  for (size_t tries = 0; tries < peer.paths.size() && best < 2; ++tries) {
+    Path& path = peer.paths[peer.next_ack_path++ % peer.paths.size()];
+    open |= path.state() == Path::State::kOpen;
+    if (!StageOf(peer, path).has_room()) continue;
+    const size_t p = path.id().value;
+    const uint64_t arrives =
+        peer.arriving[p / 64] | peer.arrived_before[p / 64];
+    const int rank = path.state() != Path::State::kOpen ? 0
+                     : (arrives >> p % 64 & 1) == 0     ? 1
+                                                        : 2;
+    if (rank <= best) continue;
+    best = rank;
+    way = &path;
+  }
+  return open && best == 0 ? nullptr : way;
 }
 
 // --- Cargo -----------------------------------------------------------------
@@ -155,37 +180,46 @@ bool Engine::SendCargo(Time now) {
 }
 
 bool Engine::SendCargoTo(Peer& peer, size_t& budget, Time now) {
-  if (!peer.alive() || !peer.HasCargo()) return false;
+  if (!peer.alive()) return false;
+  if (peer.probes_held) {
+    peer.probes_held = false;
+    for (Path& path : peer.paths) SendWantedProbe(peer, path, now);
+  }
+  if (!peer.HasCargo()) return false;
   for (const Path& path : peer.paths) RefreshSendable(peer, path, now);
   bool sent = false;
   while (budget > 0 && peer.HasCargo()) {
     const PathId id = peer.scheduler->Pick({peer.paths, peer.sendable}, now);
     if (id == kNoPath) break;
     Path& path = peer.paths[id.value];
+    if (AckDue(peer, now)) SendAcksOver(peer, path, now);
     const size_t count =
         SendBurst(peer, path, std::min(budget, RoomFor(peer, path)), now);
     budget -= count;
     sent |= count > 0;
+    if (const uint32_t larger =
+            path.larger_probe_bytes(MostBytes(peer, path), now)) {
+      SendProbe(peer, path, larger, now);
+    }
     RefreshSendable(peer, path, now);
   }
   // Windows and pacers call again by acks and deadlines; a spent budget and a
   // full NIC do not.
-  bool no_room = false;
-  for (uint16_t plane = 0; plane < planes_.size(); ++plane) {
-    no_room |= !HasRoom(plane);
-  }
+  const bool no_room =
+      std::any_of(stages_.begin(), stages_.end(),
+                  [](const Stage& stage) { return !stage.has_room(); });
   if (peer.HasCargo() && (budget == 0 || no_room)) unserved_.push_back(&peer);
   return sent;
 }
 
 size_t Engine::RoomFor(const Peer& peer, const Path& path) {
-  const uint16_t plane = peer.places[path.id().value].plane;
+  Stage& stage = StageOf(peer, path);
+  const Datapath& plane = *planes_[peer.places[path.id().value].plane];
   const size_t burst =
-      std::min<size_t>(planes_[plane]->burst_packets(peer.id), kSendBatch);
+      std::min<size_t>(plane.burst_packets(peer.id), Stage::kCapacity);
   // A burst is one train to the datapath: it is staged whole.
-  if (stages_[plane]->count + burst > kSendBatch) Flush(plane);
-  const size_t room = planes_[plane]->tx_room();
-  return std::min(burst, room - std::min(room, stages_[plane]->count));
+  if (stage.left() < burst) stage.Flush();
+  return std::min(burst, stage.room());
 }
 
 size_t Engine::SendBurst(Peer& peer, Path& path, size_t most, Time now) {
@@ -199,11 +233,9 @@ size_t Engine::SendBurst(Peer& peer, Path& path, size_t most, Time now) {
     const auto cargo = NextCargo(peer, &record, max_payload);
     if (!cargo) break;
     ++count;
-    const Path::Numbered numbered =
-        path.Send(*cargo,
-                  static_cast<uint32_t>(wire::kDataHeaderBytes) +
-                      cargo->length,
-                  now);
+    const Path::Numbered numbered = path.Send(
+        *cargo, static_cast<uint32_t>(wire::kDataHeaderBytes) + cargo->length,
+        now);
     const bool goes_on = path.CanSend(full, now) && peer.HasCargo();
     // The receiver need not wait for more of this path where a train ends.
     const bool last = !goes_on || (count == most && most > 1);
@@ -236,8 +268,8 @@ std::optional<wire::Cargo> Engine::NextCargo(Peer& peer, FlowRecord** record,
   return std::nullopt;
 }
 
-void Engine::SendPacket(Peer& peer, const Path& path,
-                        const FlowRecord* record, const wire::Cargo& cargo,
+void Engine::SendPacket(Peer& peer, const Path& path, const FlowRecord* record,
+                        const wire::Cargo& cargo,
                         const Path::Numbered& numbered, bool ack_now) {
   wire::PacketHeader header;
   header.peer = peer.far_id;
@@ -264,47 +296,54 @@ void Engine::SendPacket(Peer& peer, const Path& path,
   if (cargo.resend) metrics_.packets_resent.Add(1);
 }
 
-void Engine::SendProbe(Peer& peer, Path& path, Time now) {
-  if (!HasRoom(peer.places[path.id().value].plane)) return;
+void Engine::SendWantedProbe(Peer& peer, Path& path, Time now) {
+  if (!path.probe_wanted() || SendProbe(peer, path, path.probe_bytes(), now)) {
+    return;
+  }
+  // Room calls again, where a deadline would not.
+  peer.probes_held = true;
+  unserved_.push_back(&peer);
+}
+
+bool Engine::SendProbe(Peer& peer, Path& path, uint32_t bytes, Time now) {
+  if (!StageOf(peer, path).has_room()) return false;
   wire::PacketHeader header;
   header.peer = peer.far_id;
   header.path = path.id();
   header.ack_now = true;
   header.cargo.kind = wire::CargoKind::kProbe;
-  // A suspect path is asked with a packet as large as those it lost: a path
-  // that lets only small ones through must not come back.
   MemorySlice payload;
-  if (path.state() == Path::State::kSuspect) {
+  constexpr auto kBare = static_cast<uint32_t>(wire::kProbeHeaderBytes);
+  if (bytes > 0) {
     header.padded = true;
-    payload = {padding_.data(),
-               MaxPacket(peer, path) -
-                   static_cast<uint32_t>(wire::kMaxHeaderBytes),
+    payload = {padding_.data(), std::min(bytes, MostBytes(peer, path)) - kBare,
                0};
   }
-  const Path::Numbered numbered = path.Send(
-      header.cargo,
-      static_cast<uint32_t>(wire::kMaxHeaderBytes) + payload.length, now);
+  const Path::Numbered numbered =
+      path.Send(header.cargo, kBare + payload.length, now);
   header.number = numbered.number;
   header.open_span = numbered.open_span;
   EncodeAndStage(peer, header, payload);
   metrics_.probes_sent.Add(1);
+  return true;
 }
 
 void Engine::EncodeAndStage(const Peer& peer, const wire::PacketHeader& header,
                             MemorySlice payload) {
   std::array<std::byte, wire::kMaxHeaderBytes> bytes;
   const size_t size = wire::EncodePacket(header, peer.tx_key, bytes);
-  StagePacket(peer, header.path, std::span(bytes).first(size), payload);
+  StagePacket(peer, peer.paths[header.path.value], std::span(bytes).first(size),
+              payload);
   metrics_.packets_sent.Add(1);
 }
 
 // --- The door --------------------------------------------------------------
 
-bool Engine::HasRoom(uint16_t plane) const {
-  return planes_[plane]->tx_room() > stages_[plane]->count;
+uint32_t Engine::MaxPacket(const Peer& peer, const Path& path) const {
+  return std::min(MostBytes(peer, path), path.max_packet_bytes());
 }
 
-uint32_t Engine::MaxPacket(const Peer& peer, const Path& path) const {
+uint32_t Engine::MostBytes(const Peer& peer, const Path& path) const {
   return std::min<uint32_t>(
       planes_[peer.places[path.id().value].plane]->max_packet_bytes(peer.id),
       static_cast<uint32_t>(config_.packet_bytes) / kLineBytes * kLineBytes +
@@ -313,34 +352,27 @@ uint32_t Engine::MaxPacket(const Peer& peer, const Path& path) const {
 
 void Engine::RefreshSendable(Peer& peer, const Path& path, Time now) {
   const uint16_t p = path.id().value;
-  const uint16_t plane = peer.places[p].plane;
   const uint64_t bit = uint64_t{1} << p % 64;
-  const bool can = HasRoom(plane) && path.CanSend(MaxPacket(peer, path), now);
+  const bool can = StageOf(peer, path).has_room() &&
+                   path.CanSend(MaxPacket(peer, path), now);
   uint64_t& word = peer.sendable[p / 64];
   word = can ? word | bit : word & ~bit;
 }
 
-void Engine::StagePacket(const Peer& peer, PathId path,
-                    std::span<const std::byte> header, MemorySlice payload) {
-  const PathPlace place = peer.places[path.value];
-  Stage& stage = *stages_[place.plane];
-  if (stage.count == kSendBatch) Flush(place.plane);
-  auto& bytes = stage.headers[stage.count];
-  std::copy(header.begin(), header.end(), bytes.begin());
-  stage.packets[stage.count++] = {peer.id, place.entropy,
-                                  std::span(bytes).first(header.size()),
-                                  payload};
+void Engine::StagePacket(const Peer& peer, const Path& path,
+                         std::span<const std::byte> header,
+                         MemorySlice payload) {
+  StageOf(peer, path)
+      .Add(peer.id, peer.places[path.id().value].entropy, header, payload,
+           MaxPacket(peer, path));
 }
 
-void Engine::Flush(uint16_t plane) {
-  Stage& stage = *stages_[plane];
-  if (stage.count == 0) return;
-  planes_[plane]->Send(std::span(stage.packets).first(stage.count));
-  stage.count = 0;
+Stage& Engine::StageOf(const Peer& peer, const Path& path) {
+  return stages_[peer.places[path.id().value].plane];
 }
 
 void Engine::FlushAll() {
-  for (uint16_t plane = 0; plane < planes_.size(); ++plane) Flush(plane);
+  for (Stage& stage : stages_) stage.Flush();
 }
 
 }  // namespace hawser

@@ -107,6 +107,9 @@ struct Peer {
   std::vector<PathPlace> places;  // Of each path.
   std::vector<uint64_t> sendable;     // One bit per path.
   std::vector<uint64_t> ack_waiting;  // The same: packets no ack spoke of.
+  // The same: on which anything came in this span of time, and in the last.
+  std::vector<uint64_t> arriving, arrived_before;
+  Time arriving_since;
   std::unique_ptr<PathScheduler> scheduler;
   uint16_t next_ack_path = 0;   // Acks take turns over the open paths...
   uint16_t next_probe_path = 0;  // ...and signs of life over all.
@@ -114,18 +117,24 @@ struct Peer {
   FlowTable sends, receives;
   ReadyList ready_sends, ready_receives;
   std::vector<wire::Cargo> closes;  // kClose, yet to leave; oldest first.
+  uint32_t open_closes = 0;         // Those, and the ones on their way.
   uint32_t busy_flows = 0;
 
   Time last_heard;
   PathId last_heard_path = kNoPath;
-  Time busy_since;   // The first open request came.
-  Time last_sign;    // When we last asked for a sign of life.
+  Time needed_since;  // What `needed` speaks of began.
+  Time last_sign;     // When we last asked for a sign of life...
+  int signs_unanswered = 0;  // ...and how often, since it was heard.
   Time leaving_at = Time::Never();
 
   bool touched = false;   // In the engine's list of peers to look after.
+  bool probes_held = false;  // Some path wants one, and there was no room.
   bool alive() const {
     return state == State::kOpen || state == State::kLeaving;
   }
+  // Something here cannot end without it. Else nobody minds its silence, and a
+  // suspect path is left in peace.
+  bool needed() const { return busy_flows > 0 || open_closes > 0; }
   bool HasCargo() const {
     return !closes.empty() || !ready_receives.empty() || !ready_sends.empty();
   }

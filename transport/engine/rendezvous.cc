@@ -1,9 +1,11 @@
 #include "transport/engine/rendezvous.h"
 
 #include <fcntl.h>
+#include <linux/sockios.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <poll.h>
+#include <sys/ioctl.h>
 #include <sys/random.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -43,6 +45,13 @@ static_assert(sizeof(HandleWords) == 56);
 
 std::string LastError(const char* what) {
   return absl::StrCat(what, ": ", strerror(errno));
+}
+
+// Of accept(): all but these are the troubles of one connection, which Linux
+// reports where it is taken off the queue, and no reason to give up.
+bool IsOfTheSystem(int error) {
+  return error == EMFILE || error == ENFILE || error == ENOBUFS ||
+         error == ENOMEM || error == EBADF || error == EINVAL;
 }
 
 socklen_t LengthOf(const sockaddr_storage& address) {
@@ -133,11 +142,16 @@ class HandshakeStream {
           recv(fd_, bytes_.data() + held_, wanted - held_, MSG_DONTWAIT);
       if (got == 0) return held_ == 0 ? Got::kEnd : Got::kBroken;
       if (got < 0) {
-        return errno == EAGAIN || errno == EINTR ? Got::kNothing
-                                                 : Got::kBroken;
+        return errno == EAGAIN || errno == EINTR ? Got::kNothing : Got::kBroken;
       }
       held_ += static_cast<size_t>(got);
     }
+  }
+  // Whether the far side's system has taken all that was written. Known at the
+  // end of file: what it had not by then it will never have.
+  bool Taken() const {
+    int bytes_left = 0;
+    return ioctl(fd_, SIOCOUTQ, &bytes_left) == 0 && bytes_left == 0;
   }
   const wire::FrameHeader& header() const { return *header_; }
   std::span<const std::byte> body() const {
@@ -173,19 +187,17 @@ struct Listener::Guest {
 
 Listener::Listener(Endpoint& endpoint) : endpoint_(endpoint) {}
 
-absl::StatusOr<std::unique_ptr<Listener>> Listener::Create(
-    Endpoint& endpoint) {
+absl::StatusOr<std::unique_ptr<Listener>> Listener::Create(Endpoint& endpoint) {
   auto listener = std::unique_ptr<Listener>(new Listener(endpoint));
   sockaddr_storage address = endpoint.interfaces().front().address;
   const std::string where = ToString(address);
-  listener->fd_ = socket(address.ss_family,
-                         SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+  listener->fd_ =
+      socket(address.ss_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
   if (listener->fd_ < 0) {
     return absl::ResourceExhaustedError(LastError("socket"));
   }
   socklen_t length = LengthOf(address);
-  if (bind(listener->fd_, reinterpret_cast<sockaddr*>(&address), length) !=
-          0 ||
+  if (bind(listener->fd_, reinterpret_cast<sockaddr*>(&address), length) != 0 ||
       listen(listener->fd_, SOMAXCONN) != 0 ||
       getsockname(listener->fd_, reinterpret_cast<sockaddr*>(&address),
                   &length) != 0) {
@@ -216,11 +228,12 @@ absl::StatusOr<std::unique_ptr<FlowEnd>> Listener::Accept() {
   const Duration patience =
       Duration::Millis(endpoint_.config().handshake_timeout_ms);
   while (true) {
-    const int fd =
-        accept4(fd_, nullptr, nullptr, SOCK_NONBLOCK | SOCK_CLOEXEC);
+    const int fd = accept4(fd_, nullptr, nullptr, SOCK_NONBLOCK | SOCK_CLOEXEC);
     if (fd < 0) {
-      if (errno == EAGAIN || errno == EINTR || errno == ECONNABORTED) break;
-      return absl::ResourceExhaustedError(LastError("accept"));
+      if (IsOfTheSystem(errno)) {
+        return absl::ResourceExhaustedError(LastError("accept"));
+      }
+      break;  // Nobody there, or nobody any more.
     }
     if (guests_.size() == kMaxGuests) guests_.erase(guests_.begin());
     guests_.push_back(std::make_unique<Guest>(fd, now + patience));
@@ -252,7 +265,10 @@ Listener::Progress Listener::Serve(Guest& guest, Time now) {
                                : "a connection said no hello in time");
       return Progress::kGone;
     case HandshakeStream::Got::kEnd:
-      return guest.flow ? Progress::kAccepted : Progress::kGone;
+      // It came to its end without the Welcome if it was killed before that
+      // arrived. (Where it had arrived unread, the system resets.)
+      return guest.flow && guest.stream.Taken() ? Progress::kAccepted
+                                                : Progress::kGone;
     case HandshakeStream::Got::kForeign:
       endpoint_.Log(LogLevel::kInfo,
                     "a connection that does not speak Hawser was closed");
@@ -279,15 +295,15 @@ Listener::Progress Listener::Serve(Guest& guest, Time now) {
 absl::Status Listener::Greet(Guest& guest) {
   const wire::FrameHeader& header = guest.stream.header();
   if (header.version != wire::kHandshakeVersion) {
-    return absl::FailedPreconditionError(absl::StrCat(
-        "this side speaks version ", wire::kHandshakeVersion,
-        " of Hawser's handshake, the other side version ", header.version,
-        "; expected the same on both sides"));
+    return absl::FailedPreconditionError(
+        absl::StrCat("this side speaks version ", wire::kHandshakeVersion,
+                     " of Hawser's handshake, the other side version ",
+                     header.version, "; expected the same on both sides"));
   }
-  const auto theirs = header.kind == wire::FrameKind::kHello && !guest.flow
-                          ? wire::DecodeIntroduction(header,
-                                                     guest.stream.body())
-                          : std::nullopt;
+  const auto theirs =
+      header.kind == wire::FrameKind::kHello && !guest.flow
+          ? wire::DecodeIntroduction(header, guest.stream.body())
+          : std::nullopt;
   if (!theirs) {
     return absl::InvalidArgumentError("expected one intact hello");
   }
@@ -295,21 +311,22 @@ absl::Status Listener::Greet(Guest& guest) {
     return absl::PermissionDeniedError(
         "the hello does not know this listener's handle");
   }
+  // Before anything is kept of who asks.
+  if (theirs->datapath != endpoint_.datapath()) {
+    return absl::FailedPreconditionError(
+        absl::StrCat("this side uses the datapath ", endpoint_.datapath(),
+                     ", the other side ", theirs->datapath,
+                     "; expected the same HAWSER_DATAPATH on both sides"));
+  }
   auto draft = endpoint_.OpenFlow(Direction::kReceive, theirs->engine,
                                   theirs->identity, theirs->engine);
   if (!draft.ok()) return draft.status();
-  if (theirs->datapath != draft->introduction.datapath) {
-    return absl::FailedPreconditionError(absl::StrCat(
-        "this side uses the datapath ", draft->introduction.datapath,
-        ", the other side ", theirs->datapath,
-        "; expected the same HAWSER_DATAPATH on both sides"));
-  }
   if (absl::Status connected = endpoint_.ConnectFlow(*draft->flow, *theirs);
       !connected.ok()) {
     return connected;
   }
-  if (!guest.stream.Write(wire::EncodeIntroduction(
-          wire::FrameKind::kWelcome, draft->introduction))) {
+  if (!guest.stream.Write(wire::EncodeIntroduction(wire::FrameKind::kWelcome,
+                                                   draft->introduction))) {
     return absl::UnavailableError("the connection broke");
   }
   guest.flow = std::move(draft->flow);
@@ -338,8 +355,8 @@ absl::StatusOr<std::unique_ptr<Connector>> Connector::Create(
   if (words.version != wire::kHandshakeVersion) {
     return absl::FailedPreconditionError(absl::StrCat(
         "the listener speaks version ", words.version,
-        " of Hawser's handshake, this side version ",
-        wire::kHandshakeVersion, "; expected the same on both sides"));
+        " of Hawser's handshake, this side version ", wire::kHandshakeVersion,
+        "; expected the same on both sides"));
   }
   auto connector = std::unique_ptr<Connector>(new Connector(endpoint));
   connector->where_ = ToString(*address);
@@ -356,9 +373,10 @@ absl::StatusOr<std::unique_ptr<Connector>> Connector::Create(
   if (!draft.ok()) return draft.status();
   connector->draft_ = *std::move(draft);
   connector->draft_.introduction.listener_nonce = words.nonce;
+  connector->listener_ = {words.id, words.secret};
 
-  const int fd = socket(address->ss_family,
-                        SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+  const int fd =
+      socket(address->ss_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
   if (fd < 0) return absl::ResourceExhaustedError(LastError("socket"));
   connector->stream_ = std::make_unique<HandshakeStream>(fd);
   const int on = 1;
@@ -369,7 +387,7 @@ absl::StatusOr<std::unique_ptr<Connector>> Connector::Create(
   setsockopt(fd, IPPROTO_TCP, TCP_KEEPCNT, &kKeepProbes, sizeof(int));
   if (connect(fd, reinterpret_cast<const sockaddr*>(&*address),
               LengthOf(*address)) != 0 &&
-      errno != EINPROGRESS) {
+      errno != EINPROGRESS && errno != EINTR) {
     return absl::UnavailableError(
         LastError(absl::StrCat("connect to ", connector->where_).c_str()));
   }
@@ -417,13 +435,18 @@ absl::StatusOr<std::unique_ptr<FlowEnd>> Connector::Connect() {
     return absl::FailedPreconditionError(
         absl::StrCat("the listener at ", where_, " refused: ", *reason));
   }
-  const auto theirs = stream_->header().kind == wire::FrameKind::kWelcome
-                          ? wire::DecodeIntroduction(stream_->header(),
-                                                     stream_->body())
-                          : std::nullopt;
+  const auto theirs =
+      stream_->header().kind == wire::FrameKind::kWelcome
+          ? wire::DecodeIntroduction(stream_->header(), stream_->body())
+          : std::nullopt;
   if (!theirs) {
     return absl::UnavailableError(absl::StrCat(
         "the listener at ", where_, " sent neither welcome nor refusal"));
+  }
+  // The flow was opened for the endpoint that the handle speaks of.
+  if (theirs->identity != listener_) {
+    return absl::UnavailableError(absl::StrCat(
+        "the listener at ", where_, " is not the one that made the handle"));
   }
   if (absl::Status connected = endpoint_.ConnectFlow(*draft_.flow, *theirs);
       !connected.ok()) {

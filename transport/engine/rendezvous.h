@@ -74,6 +74,7 @@ class Connector {
   Endpoint& endpoint_;
   Time deadline_;  // For the TCP connection alone: the listener takes its time.
   std::string where_;
+  wire::EndpointIdentity listener_;
   std::unique_ptr<HandshakeStream> stream_;
   Endpoint::Draft draft_;
   bool greeted_ = false;

@@ -85,8 +85,8 @@ std::vector<PeerReport> Endpoint::Report() const {
 }
 
 std::string Endpoint::ReportJson() const {
-  std::string json = absl::StrCat("{\"host\":", Quoted(host_),
-                                  ",\"engines\":[");
+  std::string json =
+      absl::StrCat("{\"host\":", Quoted(host_), ",\"engines\":[");
   const char* comma = "";
   for (const auto& runner : runners_) {
     runner->WithTurn([&](Engine& engine) {

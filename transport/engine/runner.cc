@@ -1,9 +1,13 @@
 // Why a thread that keeps out of the way: a wake-up across cores is the most
 // expensive primitive there is (up to 100 us on a busy machine, more than a
 // whole small all-reduce), and NCCL's progress thread spins on test() anyway.
+//
+// Why it must be woken now and then all the same: the thread sleeps until the
+// deadline that its own latest turn told. When others begin to take turns, new
+// deadlines appear; so it is woken once, and from then on naps for as long as
+// the application assists.
 #include "transport/engine/runner.h"
 
-#include <poll.h>
 #include <pthread.h>
 #include <sched.h>
 #include <signal.h>
@@ -20,6 +24,12 @@
 #include "transport/engine/clock.h"
 
 namespace hawser {
+namespace {
+
+// Of what never comes. Waking up once an hour costs nothing.
+constexpr Duration kSleepMost = Duration::Seconds(3600);
+
+}  // namespace
 
 Runner::Runner(const Config& config,
                std::vector<std::unique_ptr<Datapath>> planes)
@@ -38,14 +48,17 @@ absl::StatusOr<std::unique_ptr<Runner>> Runner::Start(
     uint64_t seed) {
   std::vector<Datapath*> views;
   for (const auto& plane : planes) views.push_back(plane.get());
-  auto runner =
-      std::unique_ptr<Runner>(new Runner(config, std::move(planes)));
-  runner->engine_ = std::make_unique<Engine>(config, identity, index,
-                                             std::move(views), seed);
+  auto runner = std::unique_ptr<Runner>(new Runner(config, std::move(planes)));
+  runner->engine_ =
+      std::make_unique<Engine>(config, identity, index, std::move(views), seed);
   runner->event_fd_ = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
   if (runner->event_fd_ < 0) {
     return absl::ResourceExhaustedError(
         absl::StrCat("eventfd: ", strerror(errno)));
+  }
+  runner->wakers_ = {{runner->event_fd_, POLLIN, 0}};
+  for (const auto& plane : runner->planes_) {
+    runner->wakers_.push_back({plane->poll_fd(), POLLIN, 0});
   }
   // Signals belong to the application's threads.
   sigset_t all, before;
@@ -73,42 +86,64 @@ absl::StatusOr<std::unique_ptr<Runner>> Runner::Start(
 }
 
 Runner::~Runner() {
-  if (thread_.joinable()) {
-    stop_.store(true);
-    Wake();
-    thread_.join();
-    Linger();
-  }
+  Leave();
+  Join();
   if (event_fd_ >= 0) close(event_fd_);
+}
+
+void Runner::Leave() {
+  stop_.store(true, std::memory_order_seq_cst);
+  Wake();
+}
+
+void Runner::Join() {
+  if (thread_.joinable()) thread_.join();
 }
 
 void Runner::Ring(InboxEntry* entry) {
   if (!engine_->inbox().Ring(entry)) return;
-  // Whoever assists will ask again at once, and takes the mail then.
-  if (assisted(MonotonicNow())) return;
+  // Whoever assists will ask again at once, and takes the mail then; if not,
+  // the thread does after its nap.
+  const Time now = MonotonicNow();
+  if (assisted(now) && !sleeps_beyond(now + kAssistedFor)) return;
   if (may_assist_) Assist();
   Wake();
 }
 
 void Runner::Wake() {
-  if (!sleeping_.load(std::memory_order_seq_cst)) return;
+  // Once is enough for one sleep.
+  if (sleeps_until_.exchange(kAwake, std::memory_order_seq_cst) == kAwake) {
+    return;
+  }
   const uint64_t one = 1;
   // It can only fail where the counter is full, and then it is awake anyway.
-  [[maybe_unused]] const ssize_t written =
-      write(event_fd_, &one, sizeof(one));
+  [[maybe_unused]] const ssize_t written = write(event_fd_, &one, sizeof(one));
 }
 
 void Runner::Assist() {
-  if (!may_assist_ || !turn_.try_lock()) return;
+  // Those who wait for the turn would wait long if it never lay free: a lock
+  // favours the thread that is running.
+  if (!may_assist_ || waiting_.load(std::memory_order_relaxed) > 0 ||
+      !turn_.try_lock()) {
+    return;
+  }
+  if (ended_) return turn_.unlock();
+  // Read under the turn: time does not run backwards for an engine.
   const Time now = MonotonicNow();
-  engine_->RunOnce(now);
-  turn_.unlock();
+  const Time next = engine_->RunOnce(now).next;
   assisted_at_.store(now.nanos(), std::memory_order_relaxed);
+  look_again_.store(true, std::memory_order_seq_cst);
+  turn_.unlock();
+  if (sleeps_beyond(std::max(next, now + kAssistedFor))) Wake();
 }
 
 bool Runner::assisted(Time now) const {
   return now.nanos() - assisted_at_.load(std::memory_order_relaxed) <
          kAssistedFor.nanos();
+}
+
+bool Runner::sleeps_beyond(Time time) const {
+  return sleeps_until_.load(std::memory_order_seq_cst) > time.nanos();
 }
 
 void Runner::Loop() {
@@ -125,6 +160,8 @@ void Runner::Loop() {
     Engine::Turn turn;
     {
       std::lock_guard<std::mutex> lock(turn_);
+      look_again_.store(false, std::memory_order_seq_cst);
+      now = MonotonicNow();
       turn = engine_->RunOnce(now);
     }
     if (turn.worked) idle_since = now;
@@ -135,33 +172,28 @@ void Runner::Loop() {
     }
     Sleep(turn.next, /*watch_planes=*/true);
   }
+  Linger();
 }
 
 void Runner::Sleep(Time until, bool watch_planes) {
-  std::vector<pollfd> fds = {{event_fd_, POLLIN, 0}};
-  if (watch_planes) {
-    for (const auto& plane : planes_) {
-      fds.push_back({plane->poll_fd(), POLLIN, 0});
-    }
-  }
-  // Whoever rings the inbox looks at `sleeping_` afterwards, and we look at
-  // the inbox after setting it: one of the two sees the other.
-  sleeping_.store(true, std::memory_order_seq_cst);
+  sleeps_until_.store(until.nanos(), std::memory_order_seq_cst);
+  // A nap is short enough to leave mail, and the end, for afterwards.
+  const bool called =
+      watch_planes && (!engine_->inbox().empty() ||
+                       look_again_.load(std::memory_order_seq_cst) ||
+                       (!lingers_ && stop_.load(std::memory_order_seq_cst)));
   const Time now = MonotonicNow();
-  if (!stop_.load() && (engine_->inbox().empty() || !watch_planes) &&
-      until > now) {
-    const Duration left =
-        std::min(until == Time::Never() ? Duration::Seconds(3600) : until - now,
-                 Duration::Seconds(3600));
-    timespec timeout = {left.nanos() / 1'000'000'000,
-                        left.nanos() % 1'000'000'000};
-    ppoll(fds.data(), fds.size(), &timeout, nullptr);
+  wakers_[0].revents = 0;
+  if (!called && until > now) {
+    const Duration left = until - now < kSleepMost ? until - now : kSleepMost;
+    const timespec timeout = {left.nanos() / 1'000'000'000,
+                              left.nanos() % 1'000'000'000};
+    ppoll(wakers_.data(), watch_planes ? wakers_.size() : 1, &timeout, nullptr);
   }
-  sleeping_.store(false, std::memory_order_seq_cst);
-  if (fds[0].revents & POLLIN) {
+  sleeps_until_.store(kAwake, std::memory_order_seq_cst);
+  if (wakers_[0].revents & POLLIN) {
     uint64_t count;
-    [[maybe_unused]] const ssize_t got =
-        read(event_fd_, &count, sizeof(count));
+    [[maybe_unused]] const ssize_t got = read(event_fd_, &count, sizeof(count));
   }
 }
 
@@ -170,9 +202,11 @@ void Runner::Sleep(Time until, bool watch_planes) {
 // as TCP does in TIME_WAIT.
 void Runner::Linger() {
   std::lock_guard<std::mutex> lock(turn_);
+  lingers_ = true;
   const Time began = MonotonicNow();
   Time now = began;
   while (engine_->has_peers() && now - began < kLingerMost) {
+    look_again_.store(false, std::memory_order_seq_cst);
     const Engine::Turn turn = engine_->RunOnce(now);
     if (!turn.worked) {
       if (engine_->quiet() &&
@@ -185,6 +219,7 @@ void Runner::Linger() {
   }
   // Three times, each on another path: none of them is acked.
   for (int i = 0; i < 3; ++i) engine_->SayGoodbye(now);
+  ended_ = true;
 }
 
 }  // namespace hawser

@@ -9,7 +9,10 @@
 // over. On few cores this saves two wake-ups per message.
 #pragma once
 
+#include <poll.h>
+
 #include <atomic>
+#include <cstdint>
 #include <memory>
 #include <mutex>
 #include <thread>
@@ -23,20 +26,24 @@ namespace hawser {
 
 class Runner {
  public:
-  // Owns the planes and the engine. SystemError if the thread or its wake-up
-  // descriptor cannot be had.
+  // Owns the planes and the engine. ResourceExhausted if the thread or its
+  // wake-up descriptor cannot be had.
   static absl::StatusOr<std::unique_ptr<Runner>> Start(
       const Config& config, const wire::EndpointIdentity& identity,
       uint16_t index, std::vector<std::unique_ptr<Datapath>> planes,
       uint64_t seed);
-  // Lingers: serves peers that may still need an ack for what they sent, for
-  // at most kLingerMost, says goodbye, and joins the thread.
-  ~Runner();
+  ~Runner();  // Leaves, and joins the thread.
+
+  // Any thread. The runner's own thread lingers: it serves peers that may
+  // still need an ack for what they sent, for at most kLingerMost; then it
+  // says goodbye and ends, and nobody takes a turn any more.
+  void Leave();
+  void Join();  // One thread, after Leave(): awaits that end.
 
   // Any thread, after mail was written: rings the engine's inbox, and sees to
   // it that somebody looks soon.
   void Ring(InboxEntry* entry);
-  // Any thread: ends the thread's sleep.
+  // Any thread, after a WithTurn() that gave the engine something to do.
   void Wake();
   // Any thread. Takes a turn if nobody else does and assisting is allowed.
   void Assist();
@@ -47,6 +54,8 @@ class Runner {
     waiting_.fetch_add(1, std::memory_order_relaxed);
     std::lock_guard<std::mutex> lock(turn_);
     waiting_.fetch_sub(1, std::memory_order_relaxed);
+    // The thread may be about to sleep on what was due before this.
+    look_again_.store(true, std::memory_order_seq_cst);
     return function(*engine_);
   }
 
@@ -58,6 +67,7 @@ class Runner {
   void Sleep(Time until, bool watch_planes);
   void Linger();
   bool assisted(Time now) const;
+  bool sleeps_beyond(Time time) const;
 
   // How long the thread stays away after an assisted turn.
   static constexpr Duration kAssistedFor = Duration::Micros(500);
@@ -72,11 +82,22 @@ class Runner {
   std::vector<std::unique_ptr<Datapath>> planes_;
   std::unique_ptr<Engine> engine_;
   std::mutex turn_;
-  std::atomic<int> waiting_{0};      // For the turn, other than by trying.
-  std::atomic<bool> sleeping_{false};
+  bool ended_ = false;           // Under the turn: there are no more turns.
+  std::atomic<int> waiting_{0};  // For the turn, other than by trying.
   std::atomic<bool> stop_{false};
   std::atomic<int64_t> assisted_at_;  // Nanoseconds on the engine's clock.
+  // How long the thread sleeps, on the same clock; kAwake: not at all. Before
+  // it sleeps long it writes this and then looks at the inbox and at
+  // `look_again_`; whoever gives the engine work does it the other way round,
+  // so one of the two sees the other.
+  static constexpr int64_t kAwake = INT64_MIN;
+  std::atomic<int64_t> sleeps_until_{kAwake};
+  // Others had a turn since the thread's latest: what it believes is the next
+  // deadline may be wrong.
+  std::atomic<bool> look_again_{false};
   int event_fd_ = -1;
+  std::vector<pollfd> wakers_;  // The thread's own: event_fd_, then planes.
+  bool lingers_ = false;        // The thread's own.
   std::thread thread_;
 };
 

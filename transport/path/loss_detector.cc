@@ -27,6 +27,9 @@ void SettleAsLost(PacketNumber n, SentLog& log, PathId path,
   const SentPacket& packet = log[n];
   summary.lost_bytes += packet.wire_bytes;
   ++summary.lost_packets;
+  if (packet.cargo.kind == wire::CargoKind::kProbe) ++summary.lost_probes;
+  summary.largest_lost_bytes =
+      std::max(summary.largest_lost_bytes, packet.wire_bytes);
   out.push_back({packet.cargo, path, Fate::kLost});
   log.Settle(n, SentPacket::State::kLost);
 }
@@ -80,6 +83,8 @@ void LossDetector::SettleDelivered(const wire::Ack& ack, SentLog& log,
         out.push_back({packet.cargo, path, Fate::kDelivered});
       }
       summary.progress = true;
+      summary.largest_acked_bytes =
+          std::max(summary.largest_acked_bytes, packet.wire_bytes);
       summary.newest_sent_at = packet.sent_at;
       summary.newest_is_largest = n == ack.largest;
       if (!any_acked_ || n > largest_acked_) {

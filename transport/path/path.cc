@@ -6,6 +6,13 @@
 // for a sign. For the second the state kSuspect: after the whole timeout all
 // that is in flight goes to other paths, and this one carries nothing but
 // probes until it answers.
+//
+// A path is silent, and so is a host that is not scheduled, and only one of the
+// two is helped by sending everything again. They are told apart by the other
+// paths: a path is suspected when the far host has been heard on any of them
+// since the probe left, and again a third of a timeout later, which is time
+// enough to answer for all that waited in its sockets. If nothing at all is
+// heard, the timeout is several times as long.
 #include "transport/path/path.h"
 
 #include <algorithm>
@@ -23,6 +30,9 @@ constexpr uint64_t kRememberPackets = 2 * LossDetector::kMaxReorder;
 
 // Room that cargo leaves in the log for probes. One silence sends one.
 constexpr uint64_t kProbeRoomPackets = 8;
+
+// How many timeouts a path may be silent while its host is as well.
+constexpr int64_t kHostPauseTimeouts = 8;
 
 // Stands in for a network round trip that the hosts' own clocks say took no
 // time: a packet cannot arrive before it was sent.
@@ -53,7 +63,7 @@ bool Path::CanSend(uint32_t bytes, Time now) const {
 Time Path::deadline() const {
   if (state_ == State::kSuspect) return next_probe_;
   Time due = Time::Never();
-  if (log_.open_packets() > 0) due = tail_probed_ ? SuspectAt() : ProbeAt();
+  if (log_.open_packets() > 0) due = tail_probed_ ? judge_at_ : ProbeAt();
   const bool window_open = log_.in_flight_bytes() == 0 ||
                            log_.in_flight_bytes() < allowance_.window_bytes;
   if (window_open && !pacer_.CanSend(latest_)) {
@@ -82,6 +92,19 @@ PacketNumber Path::ExpandAck(uint32_t low) const {
   return wire::ExpandNumber(low, log_.end());
 }
 
+// A tail probe asks for nothing but a sign. A suspect path must show that it
+// carries what it lost; in turn with that, it is asked whether it carries
+// anything at all.
+uint32_t Path::probe_bytes() const {
+  return state_ == State::kOpen || bare_probe_next_ ? 0 : size_.limit_bytes();
+}
+
+uint32_t Path::larger_probe_bytes(uint32_t ceiling_bytes, Time now) const {
+  if (size_.limit_bytes() >= ceiling_bytes || !size_.may_try(now)) return 0;
+  const uint32_t bytes = std::min(size_.larger_bytes(), ceiling_bytes);
+  return CanSend(bytes, now) ? bytes : 0;
+}
+
 AckSummary Path::OnAck(const wire::Ack& ack, Time arrived_at, SettledList& out,
                        Time now) {
   latest_ = std::max(latest_, now);
@@ -92,7 +115,12 @@ AckSummary Path::OnAck(const wire::Ack& ack, Time arrived_at, SettledList& out,
   const uint16_t marked = TakeMarks(ack);
   Trim();
   if (summary.progress) {
-    OnProgress(now);
+    size_.OnDelivered(summary.largest_acked_bytes, now);
+    if (state_ == State::kOpen || summary.largest_acked_bytes >= lost_bytes_) {
+      OnProgress(now);
+    } else {
+      OnWhisper(now);
+    }
     const Duration response = now - summary.newest_sent_at;
     response_rtt_.OnSample(response);
     // `held` speaks of the largest only.
@@ -105,13 +133,17 @@ AckSummary Path::OnAck(const wire::Ack& ack, Time arrived_at, SettledList& out,
     Obey(congestion_->OnAck({now, std::max(rtt, Duration::Nanos(1)),
                              summary.acked_bytes, in_flight_bytes, marked}));
   }
-  if (summary.lost_packets > 0) {
+  if (summary.largest_lost_bytes > summary.largest_acked_bytes) {
+    size_.OnLost(summary.largest_lost_bytes, now);
+  }
+  // A probe may have been too large for the path; that is no congestion.
+  if (summary.lost_packets > summary.lost_probes) {
     Obey(congestion_->OnLoss({now, summary.lost_bytes, false}));
   }
   return summary;
 }
 
-AckSummary Path::OnDeadline(SettledList& out, Time now) {
+AckSummary Path::OnDeadline(Time host_heard, SettledList& out, Time now) {
   latest_ = std::max(latest_, now);
   AckSummary summary;
   if (state_ == State::kSuspect) {
@@ -120,6 +152,13 @@ AckSummary Path::OnDeadline(SettledList& out, Time now) {
     summary = losses_.OnSilence(log_, id_, out);
     Count(summary);
     Trim();
+    if (large_probes_left_ > 0 && !bare_probe_next_) {
+      // It speaks, but not of this.
+      size_.OnLost(summary.largest_lost_bytes, now);
+      bare_probe_next_ = --large_probes_left_ == 0;
+    } else {
+      bare_probe_next_ = !bare_probe_next_;
+    }
     next_probe_ = Time::Never();  // Until this one has left.
     probe_wanted_ = true;
     return summary;
@@ -131,9 +170,19 @@ AckSummary Path::OnDeadline(SettledList& out, Time now) {
     // were away, not the path: the probe still gets its third of the timeout.
     quiet_since_ = std::max(quiet_since_, now - rto() * 2 / 3);
     tail_probed_ = true;
+    probed_at_ = now;
+    witnessed_ = false;
+    judge_at_ = std::max(quiet_since_ + rto(), now + rto() / 3);
     probe_wanted_ = !log_.full();
-  } else if (now >= SuspectAt()) {
-    OnSilence(summary, out, now);
+  } else if (now >= judge_at_) {
+    const bool host_speaks = host_heard > probed_at_;
+    if ((host_speaks && witnessed_) ||
+        now >= quiet_since_ + kHostPauseTimeouts * rto()) {
+      OnSilence(summary, out, now);
+    } else {
+      witnessed_ = host_speaks;
+      judge_at_ = now + rto() / 3;
+    }
   }
   return summary;
 }
@@ -170,17 +219,21 @@ Path::Numbered Path::Send(const wire::Cargo& cargo, uint32_t wire_bytes,
   if (cargo.resend) ++counts_.packets_resent;
   if (probe) {
     ++counts_.probes_sent;
-    probe_wanted_ = false;
-    if (state_ == State::kSuspect) {
+    if (state_ == State::kOpen && wire_bytes > size_.limit_bytes()) {
+      size_.OnTried(now);
+    } else if (state_ == State::kSuspect && probe_wanted_) {
+      if (!bare_probe_next_) lost_bytes_ = wire_bytes;
       next_probe_ = now + probe_pause_;
-      probe_pause_ = std::min(2 * probe_pause_, options_.probe_pause_max);
+      if (large_probes_left_ == 0) {
+        probe_pause_ = std::min(2 * probe_pause_, options_.probe_pause_max);
+      }
     }
+    probe_wanted_ = false;
   }
   return {number, static_cast<uint16_t>(number.value - log_.begin().value)};
 }
 
 Time Path::ProbeAt() const { return quiet_since_ + rto() * 2 / 3; }
-Time Path::SuspectAt() const { return quiet_since_ + rto(); }
 
 // A quarter of a round trip (RFC 8985 section 6.2), more as the path proves to
 // reorder, and no more than a whole one: a tail probe leaves two later.
@@ -239,7 +292,24 @@ void Path::OnSilence(AckSummary& summary, SettledList& out, Time now) {
   Count(summary);
   Trim();
   Obey(congestion_->OnLoss({now, summary.lost_bytes, true}));
+  lost_bytes_ = summary.largest_lost_bytes;
+  large_probes_left_ = 0;
+  bare_probe_next_ = false;
   probe_pause_ = std::min(rto(), options_.probe_pause_max);
+  next_probe_ = Time::Never();
+  probe_wanted_ = true;
+}
+
+// It answered to less than it lost: it lives, and is asked at once for more.
+void Path::OnWhisper(Time now) {
+  if (large_probes_left_ > 0) return;  // It is being asked.
+  large_probes_left_ = PacketSize::kStrikes;
+  probe_pause_ = std::min(rto(), options_.probe_pause_max);
+  if (!bare_probe_next_ && !probe_wanted_) {  // The question is on its way.
+    next_probe_ = std::min(next_probe_, now + probe_pause_);
+    return;
+  }
+  bare_probe_next_ = false;
   next_probe_ = Time::Never();
   probe_wanted_ = true;
 }

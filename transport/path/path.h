@@ -2,10 +2,13 @@
 // congestion control.
 // Knows: numbers, times, bytes.  Never: messages, memory, sockets.
 //
-// kOpen --silent for about 3 RTT--> kSuspect --an ack--> kOpen
+// kOpen --silent for about 4 RTT while its host speaks--> kSuspect
+// kSuspect --an answer--> kOpen
 //
 // A suspect path carries no cargo. It is probed with growing pauses and is
-// open again when it answers; so a silent path can attract nothing.
+// open again when it answers to a packet as large as those it lost; so neither
+// a silent path can attract anything, nor one that lets only small packets
+// through. If it answers to those alone, smaller ones are tried.
 #pragma once
 
 #include <cstdint>
@@ -17,6 +20,7 @@
 #include "transport/congestion/congestion_control.h"
 #include "transport/path/ack_tracker.h"
 #include "transport/path/loss_detector.h"
+#include "transport/path/packet_size.h"
 #include "transport/path/pacer.h"
 #include "transport/path/rtt.h"
 #include "transport/path/sent_log.h"
@@ -61,7 +65,14 @@ class Path {
   // that may be due is not in it: see ack_deadline().
   Time deadline() const;
   Time ack_deadline() const { return acks_.deadline(); }
+  // A probe is to be sent when there is room, and padded to this; 0: bare.
   bool probe_wanted() const { return probe_wanted_; }
+  uint32_t probe_bytes() const;
+  // Larger packets die here.
+  uint32_t max_packet_bytes() const { return size_.limit_bytes(); }
+  // The size of a probe that would show whether larger packets arrive again,
+  // up to `ceiling_bytes`; 0: none is due.
+  uint32_t larger_probe_bytes(uint32_t ceiling_bytes, Time now) const;
   // Of the window that is open; what CanSend compares with.
   uint32_t window_bytes() const { return allowance_.window_bytes; }
   uint32_t in_flight_bytes() const { return log_.in_flight_bytes(); }
@@ -80,7 +91,8 @@ class Path {
   // `arrived_at` is when the ack reached this host; `arrived_at` <= now.
   AckSummary OnAck(const wire::Ack& ack, Time arrived_at, SettledList& out,
                    Time now);
-  AckSummary OnDeadline(SettledList& out, Time now);
+  // `host_heard` is when anything last came from the far host, on any path.
+  AckSummary OnDeadline(Time host_heard, SettledList& out, Time now);
   Arrival OnPacket(const wire::PacketHeader& header, bool ecn_marked,
                    Time arrived_at);
   // The peer is gone: whatever is open is lost, without a word to congestion
@@ -100,15 +112,14 @@ class Path {
   }
 
  private:
-  // When a silent path is asked for a sign, and when it is suspected.
-  Time ProbeAt() const;
-  Time SuspectAt() const;
+  Time ProbeAt() const;  // When a silent path is asked for a sign.
   Duration ReorderTime() const;
   void Trim();
   void Obey(const Allowance& allowance);
   void Count(const AckSummary& summary);
   uint16_t TakeMarks(const wire::Ack& ack);
   void OnProgress(Time now);
+  void OnWhisper(Time now);
   void OnSilence(AckSummary& summary, SettledList& out, Time now);
 
   // What a scheduler reads of every path for every packet comes first.
@@ -116,6 +127,7 @@ class Path {
   State state_ = State::kOpen;
   bool probe_wanted_ = false;
   bool tail_probed_ = false;  // Since the latest progress.
+  bool bare_probe_next_ = false;  // While suspect.
   Allowance allowance_;
   RttEstimator network_rtt_, response_rtt_;
   SentLog log_;
@@ -127,8 +139,16 @@ class Path {
   PathCounts counts_;
   Time latest_;  // The latest `now` heard: what lies before is no deadline.
   Time quiet_since_;  // The latest progress, or the first send after it.
+  Time probed_at_;    // If tail_probed_: then...
+  Time judge_at_;     // ...and when it is next asked whether that was answered.
+  bool witnessed_ = false;  // Its host was heard since the probe.
   Time next_probe_ = Time::Never();  // While suspect.
   Duration probe_pause_;
+  // While suspect: an answer to so large a packet opens it again...
+  uint32_t lost_bytes_ = 0;
+  // ...and, since it answered to a smaller one, so many more are tried.
+  int large_probes_left_ = 0;
+  PacketSize size_;
   PacketNumber largest_heard_;    // In any ack.
   uint16_t ecn_marked_seen_ = 0;  // The peer's free-running count, last heard.
 };

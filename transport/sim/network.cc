@@ -6,6 +6,11 @@
 #include "transport/base/check.h"
 
 namespace hawser::sim {
+namespace {
+
+constexpr Duration kEchoMost = Duration::Millis(50);
+
+}  // namespace
 
 Time Network::next_event() const {
   return arriving_.empty() ? Time::Never() : arriving_.top().at;
@@ -35,6 +40,8 @@ void Network::OnSend(const LinkId& id, std::vector<std::byte> bytes,
   Link& link = links_[id];
   const LinkModel& model = link.model;
   ++link.counts.packets;
+  ++departures_;
+  if (listener_) listener_(id, bytes);
   // Every packet draws the same numbers whatever becomes of it, so that a
   // fault changes only the packets it strikes.
   const bool lost = random_.Chance(model.loss);
@@ -44,6 +51,7 @@ void Network::OnSend(const LinkId& id, std::vector<std::byte> bytes,
   const bool overtakes = random_.Chance(model.overtake);
   const double jitter = random_.Fraction();
   const uint64_t flips = random_.Next();
+  const bool echoes = random_.Chance(model.echo);
 
   if (lost || model.dark || bytes.size() > model.max_bytes ||
       !Queue(model.rate, model.queue_bytes, model.mark_bytes, bytes.size(),
@@ -68,6 +76,11 @@ void Network::OnSend(const LinkId& id, std::vector<std::byte> bytes,
     }
   }
   if (twice) Schedule({at, 0, id, bytes, marked, false});
+  if (echoes) {
+    const auto later = static_cast<int64_t>(
+        jitter * static_cast<double>(kEchoMost.nanos()));
+    Schedule({at + Duration::Nanos(later), 0, id, bytes, marked, false});
+  }
   Schedule({at, 0, id, std::move(bytes), marked, false});
 }
 

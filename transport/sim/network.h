@@ -5,10 +5,13 @@
 
 #include <cstdint>
 #include <deque>
+#include <functional>
 #include <map>
 #include <memory>
 #include <queue>
+#include <span>
 #include <tuple>
+#include <utility>
 #include <vector>
 
 #include "transport/base/random.h"
@@ -27,6 +30,7 @@ struct LinkModel {
   double loss = 0;
   double ecn = 0;         // Marked at random.
   double duplicate = 0;
+  double echo = 0;        // Comes again, up to 50 ms later.
   double corrupt = 0;     // One to four random bits flip.
   double overtake = 0;    // Delayed by up to 4 * delay more; order is lost.
   bool dark = false;      // Everything is lost.
@@ -64,10 +68,16 @@ class Network {
   Time next_event() const;
   uint64_t hash() const { return hash_; }  // Of every arrival so far.
   uint64_t arrivals() const { return arrivals_; }
+  uint64_t departures() const { return departures_; }
   LinkModel& link(const LinkId& id) { return links_[id].model; }
   LinkCounts counts(const LinkId& id) { return links_[id].counts; }
   PortModel& port(int host, int plane) { return ports_[{host, plane}].model; }
   Random& random() { return random_; }
+
+  // Whoever listens hears every packet as it leaves its host.
+  using Listener =
+      std::function<void(const LinkId&, std::span<const std::byte>)>;
+  void Listen(Listener listener) { listener_ = std::move(listener); }
 
   // B. What happened. `datapath` is told to for its host and plane from now on.
   void Attach(int host, int plane, SimDatapath* datapath);
@@ -107,6 +117,7 @@ class Network {
   void Schedule(Arrival arrival);
 
   Random random_;
+  Listener listener_;
   std::map<LinkId, Link> links_;
   std::map<std::pair<int, int>, Port> ports_;
   std::map<int, int> planes_;  // How many each host has.
@@ -115,6 +126,7 @@ class Network {
   uint64_t order_ = 0;
   uint64_t hash_ = 0;
   uint64_t arrivals_ = 0;
+  uint64_t departures_ = 0;
 };
 
 struct SimDatapathOptions {

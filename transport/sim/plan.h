@@ -55,6 +55,7 @@ struct Plan {
   // was meant for those may still be on its way.
   std::vector<std::vector<FlowPlan>> rounds;
   int killed_host = -1;                // -1: none.
+  bool says_goodbye = false;           // Before it is killed.
   Time killed_at = Time::Never();
   Time dark_at = Time::Never();        // Every link, for ever.
 };

@@ -104,24 +104,24 @@ void Simulator::Pause(int host, Time until) {
   Due(host, until);
 }
 
-Request* Simulator::Submit(FlowRecord* record, int host, MemorySlice memory) {
-  Request* request = record->queue.Submit(memory, 0);
+Request* Simulator::Send(const SimFlow& flow,
+                         std::span<const std::byte> bytes) {
+  return Submit(flow.send, flow.from,
+                {const_cast<std::byte*>(bytes.data()), bytes.size()});
+}
+
+Request* Simulator::Receive(const SimFlow& flow, std::span<std::byte> bytes) {
+  return Submit(flow.receive, flow.to, bytes);
+}
+
+Request* Simulator::Submit(FlowRecord* record, int host,
+                           std::span<std::byte> bytes) {
+  Request* request = record->queue.Submit(
+      {bytes.data(), static_cast<uint32_t>(bytes.size()), 0}, 0);
   if (request == nullptr) return nullptr;
   hosts_[host]->engine->inbox().Ring(&record->queue);
   Due(host, now_);
   return request;
-}
-
-Request* Simulator::Send(const SimFlow& flow,
-                         std::span<const std::byte> bytes) {
-  return Submit(flow.send, flow.from,
-                {const_cast<std::byte*>(bytes.data()),
-                 static_cast<uint32_t>(bytes.size()), 0});
-}
-
-Request* Simulator::Receive(const SimFlow& flow, std::span<std::byte> bytes) {
-  return Submit(flow.receive, flow.to,
-                {bytes.data(), static_cast<uint32_t>(bytes.size()), 0});
 }
 
 void Simulator::Due(int host, Time at) {

@@ -55,6 +55,8 @@ class Simulator {
   // As FlowEnd: nullptr when no slot is free.
   Request* Send(const SimFlow& flow, std::span<const std::byte> bytes);
   Request* Receive(const SimFlow& flow, std::span<std::byte> bytes);
+  // The same, for either half.
+  Request* Submit(FlowRecord* record, int host, std::span<std::byte> bytes);
 
   // C. Turns engines and delivers packets until `done` says so; it is asked
   // after every step, and may submit and test requests. False: `limit` of
@@ -78,7 +80,6 @@ class Simulator {
   };
   void Turn(Host& host);
   void Due(int host, Time at);
-  Request* Submit(FlowRecord* record, int host, MemorySlice memory);
 
   Random random_;
   Network network_;

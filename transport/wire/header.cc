@@ -25,8 +25,8 @@ namespace {
 constexpr size_t kCheckOffset = 4;
 constexpr size_t kNumberedBytes = kPrologueBytes + 2 + 2 + 4;
 constexpr size_t kGrantHeaderBytes = kNumberedBytes + 3 * 4 + 4 + 8;
-constexpr size_t kCloseHeaderBytes = kNumberedBytes + 4;
-constexpr size_t kProbeHeaderBytes = kNumberedBytes;
+constexpr size_t kCloseHeaderBytes = kNumberedBytes + 2 * 4;
+static_assert(kNumberedBytes == kProbeHeaderBytes);
 static_assert(kNumberedBytes + 5 * 4 == kDataHeaderBytes);
 static_assert(kGrantHeaderBytes <= kMaxHeaderBytes);
 static_assert(kPrologueBytes + kAckBlockBytes + 8 * kAckWords <=
@@ -232,6 +232,7 @@ size_t EncodePacket(const PacketHeader& header, PacketKey key,
       break;
     case CargoKind::kClose:
       to.Put<uint32_t>(cargo.flow.value);
+      to.Put<uint32_t>(cargo.message.value);
       break;
     case CargoKind::kProbe:
       break;
@@ -333,6 +334,7 @@ std::optional<DecodedPacket> DecodePacket(std::span<const std::byte> in,
       break;
     case CargoKind::kClose:
       cargo.flow.value = from.Take<uint32_t>();
+      cargo.message.value = from.Take<uint32_t>();
       break;
     case CargoKind::kProbe:
       if (header.padded) return decoded;

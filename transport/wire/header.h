@@ -40,6 +40,7 @@ struct Cargo {
   bool from_sender = false;
   uint8_t unused = 0;
   FlowId flow;  // Our own id; Encode is given the far end's.
+  // kClose by the receiving half: all messages before this one were received.
   MessageId message;
   uint32_t offset = 0;  // Where in the message these bytes belong.
   uint32_t length = 0;
@@ -115,6 +116,7 @@ struct Prologue {
 inline constexpr size_t kPrologueBytes = 8;
 inline constexpr size_t kMaxHeaderBytes = 44;
 inline constexpr size_t kDataHeaderBytes = 36;
+inline constexpr size_t kProbeHeaderBytes = 16;  // What follows is padding.
 inline constexpr size_t kAckBlockBytes = 16;  // And 8 for each word.
 inline constexpr size_t kMaxAckPacketBytes = 1200;
 

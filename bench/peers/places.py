@@ -1,0 +1,144 @@
+"""Where a run takes place: on loopback, or on two hosts of a testbed."""
+
+import json
+import os
+import subprocess
+import sys
+import threading
+import time
+
+from machine import ROOT
+from processes import Child, Failed
+
+TESTBED = ROOT / "tools/testbed"
+
+# Prints the time and what each interface has received, every 20 ms: short
+# against a gap of 250 ms, and cheap.
+_WATCHER = """
+import sys, time
+devices = sys.argv[1:]
+while True:
+    found = {}
+    with open("/proc/net/dev") as lines:
+        for line in lines:
+            name, _, counts = line.partition(":")
+            if counts: found[name.strip()] = counts.split()[0]
+    print(time.monotonic(), *(found.get(d, "0") for d in devices), flush=True)
+    time.sleep(0.02)
+"""
+
+
+class Loopback:
+    """Both sides on this host, over the loopback interface."""
+
+    name = "loopback"
+    one_host = True
+    rate_mbps = None  # As fast as it goes.
+    devices = ["lo"]
+    environment = {"HAWSER_IFNAME": "lo"}
+
+    def address(self, _side, _plane=0):
+        return "127.0.0.1"
+
+    def words(self, _side, *words):
+        return words
+
+
+class Testbed:
+    """Two namespaces with planes in between, as tools/testbed makes them.
+
+    They live as long as a child of ours holds them, which is as long as its
+    standard input stays open: they are gone when we are, however we end.
+    """
+
+    one_host = False
+
+    def __init__(self, planes, rate_mbps):
+        self.name = f"{planes} planes of {rate_mbps:g} Mb/s"
+        self.planes, self.rate_mbps = planes, rate_mbps
+        self.environment = {"HAWSER_IFNAME": "plane"}
+        self._testbed = f"peers_{os.getpid()}"
+        self._holder = Child(
+            [TESTBED, "run", "--name", self._testbed, "--planes", planes,
+             "--rate", f"{rate_mbps:g}mbit", "--", "sh", "-c",
+             "echo up; exec cat"], stdin=subprocess.PIPE,
+            name="tools/testbed")
+        deadline = time.monotonic() + 30
+        while "up" not in self._holder.text().split():
+            if self._holder.wait(0.05) is not None:
+                raise Failed(self._holder.complaint())
+            if time.monotonic() > deadline:
+                self.close()
+                raise Failed("tools/testbed: not up after 30 s")
+        interfaces = json.loads(self._call("status", "--json"))["interfaces"]
+        self.devices = list(interfaces["a"])
+        self._addresses = {side: list(found.values())
+                           for side, found in interfaces.items()}
+
+    def close(self):
+        """Down; the holder does it once its input ends."""
+        try:
+            self._holder.stdin.close()
+        except OSError:
+            pass
+        if self._holder.wait(20) is None:
+            self._holder.end()
+            self._call("down")
+
+    def address(self, side, plane=0):
+        return self._addresses[side][plane]
+
+    def words(self, side, *words):
+        return [TESTBED, "exec", "--name", self._testbed, side, "--", *words]
+
+    def path(self, number, *change):
+        self._call("path", number, *change)
+
+    def run_on(self, side, *words):
+        return self._run(self.words(side, *words))
+
+    def _call(self, verb, *words):
+        return self._run([TESTBED, verb, "--name", self._testbed, *words])
+
+    def _run(self, words):
+        # Not through Child: it is called from timers as well, where only the
+        # main thread may wait for children.
+        done = subprocess.run([str(word) for word in words],
+                              stdin=subprocess.DEVNULL, capture_output=True,
+                              text=True, check=False, start_new_session=True)
+        if done.returncode != 0:
+            said = (done.stderr or done.stdout).strip() or "failed"
+            raise Failed(f"{os.path.basename(words[0])} "
+                         f"{' '.join(map(str, words[1:]))}: {said}")
+        return done.stdout
+
+    def watch(self):
+        """A child that prints lines for parse.device_counts."""
+        return Child(self.words("b", sys.executable, "-c", _WATCHER,
+                                *self.devices))
+
+
+class Timeline:
+    """Changes to a place at fixed times of a run, and when they took hold."""
+
+    def __init__(self, events):
+        self.begun, self.done = {}, {}  # Name of the event: monotonic time.
+        self.error = None
+        self._timers = [threading.Timer(at_s, self._act, (name, action))
+                        for at_s, name, action in events]
+        for timer in self._timers:
+            timer.start()
+
+    def _act(self, name, action):
+        self.begun[name] = time.monotonic()
+        try:
+            action()
+            self.done[name] = time.monotonic()
+        except Failed as failure:
+            self.error = failure
+
+    def close(self):
+        for timer in self._timers:
+            timer.cancel()
+        for timer in self._timers:
+            timer.join()

@@ -1,0 +1,133 @@
+#include "transport/engine/stage.h"
+
+#include <gtest/gtest.h>
+
+#include <vector>
+
+#include "transport/wire/bundle.h"
+
+namespace hawser {
+namespace {
+
+// A door that keeps what it is given.
+class Recorder final : public Datapath {
+ public:
+  struct Sent {
+    PeerId peer;
+    uint16_t entropy;
+    std::vector<std::byte> bytes;
+  };
+  std::vector<Sent> sent;
+  size_t calls = 0;
+  size_t room = 1000;
+
+  PlaneAddress address() const override { return {}; }
+  uint16_t entropies() const override { return 4; }
+  uint32_t max_packet_bytes(PeerId) const override { return 1472; }
+  uint32_t burst_packets(PeerId) const override { return 8; }
+  size_t tx_room() const override { return room; }
+  DatapathCounts counts() const override { return {}; }
+  int poll_fd() const override { return -1; }
+  bool OpenPeer(PeerId, const PlaneAddress&) override { return true; }
+  void ClosePeer(PeerId) override {}
+  void Send(std::span<const TxPacket> batch) override {
+    ++calls;
+    for (const TxPacket& packet : batch) {
+      std::vector<std::byte> bytes(packet.header.begin(), packet.header.end());
+      bytes.insert(bytes.end(), packet.payload.data,
+                   packet.payload.data + packet.payload.length);
+      sent.push_back({packet.peer, packet.entropy, std::move(bytes)});
+    }
+  }
+  size_t Receive(std::span<RxPacket>) override { return 0; }
+  void Recycle() override {}
+};
+
+std::vector<std::byte> Bytes(size_t count) {
+  return std::vector<std::byte>(count, std::byte{0xa7});
+}
+
+size_t PacketsIn(const Recorder::Sent& datagram) {
+  wire::BundleReader reader(datagram.bytes);
+  size_t packets = 0;
+  while (reader.Next()) ++packets;
+  return packets;
+}
+
+constexpr uint32_t kMaxBytes = 1472;
+
+TEST(Stage, Add__small_packets_of_one_way_share_a_datagram) {
+  Recorder door;
+  Stage stage(door);
+  const auto header = Bytes(36);
+  auto payload = Bytes(64);
+  stage.Add(PeerId{1}, 2, header, {}, kMaxBytes);
+  stage.Add(PeerId{1}, 2, header, {payload.data(), 64, 0}, kMaxBytes);
+  stage.Add(PeerId{1}, 2, header, {}, kMaxBytes);
+  stage.Flush();
+  ASSERT_EQ(door.sent.size(), 1u);
+  EXPECT_EQ(PacketsIn(door.sent[0]), 3u);
+}
+
+TEST(Stage, Add__other_ways_and_full_packets_stay_apart) {
+  Recorder door;
+  Stage stage(door);
+  const auto header = Bytes(36);
+  auto payload = Bytes(1408);
+  stage.Add(PeerId{1}, 2, header, {}, kMaxBytes);
+  stage.Add(PeerId{1}, 3, header, {}, kMaxBytes);
+  stage.Add(PeerId{2}, 3, header, {}, kMaxBytes);
+  // 36 + 36 + 1408 and the lengths are more than the path carries.
+  stage.Add(PeerId{2}, 3, header, {payload.data(), 1408, 0}, kMaxBytes);
+  stage.Flush();
+  EXPECT_EQ(door.sent.size(), 4u);
+}
+
+TEST(Stage, Add__nothing_follows_borrowed_payload) {
+  Recorder door;
+  Stage stage(door);
+  const auto header = Bytes(36);
+  auto payload = Bytes(1000);
+  stage.Add(PeerId{1}, 2, header, {}, kMaxBytes);
+  stage.Add(PeerId{1}, 2, header, {payload.data(), 1000, 0}, kMaxBytes);
+  stage.Add(PeerId{1}, 2, header, {}, kMaxBytes);
+  stage.Flush();
+  ASSERT_EQ(door.sent.size(), 2u);
+  EXPECT_EQ(PacketsIn(door.sent[0]), 2u);
+  EXPECT_EQ(PacketsIn(door.sent[1]), 1u);
+}
+
+TEST(Stage, Add__flushes_itself_when_full) {
+  Recorder door;
+  Stage stage(door);
+  const auto header = Bytes(36);
+  for (size_t i = 0; i <= Stage::kCapacity; ++i) {
+    stage.Add(PeerId{1}, static_cast<uint16_t>(i % 2), header, {}, kMaxBytes);
+  }
+  EXPECT_EQ(door.calls, 1u);
+  EXPECT_EQ(door.sent.size(), Stage::kCapacity);
+  stage.Flush();
+  EXPECT_EQ(door.sent.size(), Stage::kCapacity + 1);
+}
+
+TEST(Stage, Flush__nothing_staged_is_no_call) {
+  Recorder door;
+  Stage stage(door);
+  stage.Flush();
+  EXPECT_EQ(door.calls, 0u);
+}
+
+TEST(Stage, HasRoom__counts_what_is_staged) {
+  Recorder door;
+  door.room = 2;
+  Stage stage(door);
+  const auto header = Bytes(36);
+  stage.Add(PeerId{1}, 0, header, {}, kMaxBytes);
+  EXPECT_TRUE(stage.has_room());
+  stage.Add(PeerId{1}, 1, header, {}, kMaxBytes);
+  EXPECT_FALSE(stage.has_room());
+  EXPECT_EQ(stage.room(), 0u);
+}
+
+}  // namespace
+}  // namespace hawser

@@ -1,0 +1,50 @@
+#include "transport/engine/stage.h"
+
+#include "transport/base/check.h"
+
+namespace hawser {
+
+Stage::Stage(Datapath& plane) : plane_(plane), slots_(kCapacity) {}
+
+void Stage::Add(PeerId peer, uint16_t entropy,
+                std::span<const std::byte> header, MemorySlice payload,
+                uint32_t max_bytes) {
+  const bool copies = payload.length <= kCopiedBytes;
+  const size_t copied_bytes = header.size() + (copies ? payload.length : 0);
+  const size_t all_bytes = header.size() + payload.length;
+  bool joins = false;
+  if (count_ > 0) {
+    const Slot& slot = slots_[count_ - 1];
+    const TxPacket& packet = packets_[count_ - 1];
+    joins = !slot.closed && packet.peer == peer && packet.entropy == entropy &&
+            slot.writer.SizeWith(copied_bytes) <= kSlotBytes &&
+            slot.writer.SizeWith(all_bytes) <= max_bytes;
+  }
+  if (!joins) {
+    if (count_ == kCapacity) Flush();
+    HAWSER_CHECK(has_room());
+    Slot& slot = slots_[count_];
+    slot.writer.Clear();
+    slot.closed = false;
+    packets_[count_] = {peer, entropy, {}, {}};
+    ++count_;
+  }
+  Slot& slot = slots_[count_ - 1];
+  TxPacket& packet = packets_[count_ - 1];
+  if (copies) {
+    slot.writer.Append(header, {payload.data, payload.length}, 0);
+  } else {
+    slot.writer.Append(header, {}, payload.length);
+    packet.payload = payload;
+    slot.closed = true;
+  }
+  packet.header = std::span(slot.bytes).first(slot.writer.size());
+}
+
+void Stage::Flush() {
+  if (count_ == 0) return;
+  plane_.Send(std::span(packets_).first(count_));
+  count_ = 0;
+}
+
+}  // namespace hawser
