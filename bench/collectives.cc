@@ -11,6 +11,7 @@
 #include "bench/collectives.h"
 
 #include <algorithm>
+#include <array>
 #include <bit>
 #include <functional>
 
@@ -22,9 +23,11 @@ constexpr size_t kSlicesPerShare = 4;
 constexpr size_t kSliceBytesMin = 64 << 10;
 // A channel with less than this to do is not worth its wake-ups.
 constexpr size_t kChannelBytesMin = 64 << 10;
-// Doubling sends more bytes than a ring does, log2(ranks) times the vector. It
-// is ahead for as long as one rank sends no more than this in all rounds.
-constexpr size_t kDoublingSentBytesMax = 64 << 10;
+// Doubling sends and adds the whole vector in each round, so it is ahead for as
+// long as hops cost more than bytes. The largest size for which it is taken, by
+// rounds: for 2 ranks, 4, and from 8 on.
+constexpr std::array<size_t, 3> kDoublingBytesMax = {64 << 10, 32 << 10,
+                                                     16 << 10};
 // The lanes of its rounds come behind the ring's.
 constexpr size_t kFirstDoublingLane = 1;
 // Cuts lie on lines of LL128, so that copies stay aligned.
@@ -322,7 +325,8 @@ double BusFactor(Operation operation, int ranks) {
 }
 
 size_t DoublingBytesMax(int ranks) {
-  return kDoublingSentBytesMax / RoundsOf(ranks);
+  return kDoublingBytesMax[std::min(RoundsOf(ranks), kDoublingBytesMax.size()) -
+                           1];
 }
 
 Algorithm AlgorithmFor(const Options& options, size_t bytes) {

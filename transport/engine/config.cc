@@ -20,8 +20,8 @@ ConfigRow Number(const char* name, const char* unit, int Config::*field,
           help,
           [=](std::string_view value, Config& config) {
             int number;
-            if (!absl::SimpleAtoi({value.data(), value.size()}, &number) || number < least ||
-                number > most) {
+            if (!absl::SimpleAtoi({value.data(), value.size()}, &number) ||
+                number < least || number > most) {
               return false;
             }
             config.*field = number;
@@ -114,16 +114,14 @@ std::vector<ConfigRow> MakeRows() {
              3'600'000,
              "A peer with open requests that is not heard for so long is "
              "lost."),
-      Number("HAWSER_HANDSHAKE_TIMEOUT_MS", "ms",
-             &Config::handshake_timeout_ms, 100, 3'600'000,
-             "A handshake that takes longer is given up."),
+      Number("HAWSER_HANDSHAKE_TIMEOUT_MS", "ms", &Config::handshake_timeout_ms,
+             100, 3'600'000, "A handshake that takes longer is given up."),
       Number("HAWSER_ACK_DELAY_US", "us", &Config::ack_delay_us, 0, 100'000,
              "How long an ack may wait for more packets to speak of."),
       Number("HAWSER_RTO_MIN_US", "us", &Config::rto_min_us, 50, 1'000'000,
              "A path is never suspected sooner than this after it fell "
              "silent."),
-      Number("HAWSER_PACKET_BYTES", "bytes", &Config::packet_bytes, 128,
-             65'408,
+      Number("HAWSER_PACKET_BYTES", "bytes", &Config::packet_bytes, 128, 65'408,
              "The most payload of one packet, where the path's MTU allows "
              "it; cut to a multiple of 128."),
       Choice("HAWSER_CHECKSUM", &Config::checksum, {"header", "payload"},
@@ -192,8 +190,8 @@ std::string ConfigPage() {
     std::string value = row.show(defaults);
     absl::StrAppend(&page, "| `", row.name, "` | ",
                     value.empty() ? "unset" : absl::StrCat("`", value, "`"),
-                    " | ", row.expected, *row.unit ? " " : "", row.unit,
-                    " | ", row.help);
+                    " | ", row.expected, *row.unit ? " " : "", row.unit, " | ",
+                    row.help);
     if (row.fallback != nullptr) {
       absl::StrAppend(&page, " Unset: `", row.fallback, "` is asked.");
     }

@@ -130,8 +130,12 @@ void Engine::SendAcksOver(Peer& peer, const Path& path, Time now) {
 void Engine::RepeatAcks(Peer& peer, const Path& but,
                         std::span<const std::byte> bytes) {
   for (const Path& path : peer.paths) {
-    if (path.id() == but.id() || !StageOf(peer, path).has_room()) continue;
+    if (path.id() == but.id() || !StageOf(peer, path).has_room() ||
+        bytes.size() > MaxPacket(peer, path)) {
+      continue;
+    }
     StagePacket(peer, path, bytes, {});
+    metrics_.acks_sent.Add(1);
   }
 }
 
@@ -143,8 +147,9 @@ Path* Engine::PickAckPath(Peer& peer) {
   Path* way = nullptr;
   int best = -1;
   bool open = false;
-  for (size_t tries = 0; tries < peer.paths.size() && best < 2; ++tries) {
-    Path& path = peer.paths[peer.next_ack_path++ % peer.paths.size()];
+  const size_t count = peer.paths.size();
+  for (size_t tries = 0; tries < count && best < 2; ++tries) {
+    Path& path = peer.paths[(peer.next_ack_path + tries) % count];
     open |= path.state() == Path::State::kOpen;
     if (!StageOf(peer, path).has_room()) continue;
     const size_t p = path.id().value;
@@ -157,7 +162,11 @@ Path* Engine::PickAckPath(Peer& peer) {
     best = rank;
     way = &path;
   }
-  return open && best == 0 ? nullptr : way;
+  if (way == nullptr || (open && best == 0)) return nullptr;
+  // The turn is the next one's: whoever counts those passed over as well may
+  // come back to the same path every time.
+  peer.next_ack_path = static_cast<uint16_t>((way->id().value + 1u) % count);
+  return way;
 }
 
 // --- Cargo -----------------------------------------------------------------

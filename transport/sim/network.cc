@@ -35,8 +35,7 @@ bool Network::Queue(Rate rate, uint32_t queue_bytes, uint32_t mark_bytes,
   return true;
 }
 
-void Network::OnSend(const LinkId& id, std::vector<std::byte> bytes,
-                     Time now) {
+void Network::OnSend(const LinkId& id, std::vector<std::byte> bytes, Time now) {
   Link& link = links_[id];
   const LinkModel& model = link.model;
   ++link.counts.packets;
@@ -54,8 +53,8 @@ void Network::OnSend(const LinkId& id, std::vector<std::byte> bytes,
   const bool echoes = random_.Chance(model.echo);
 
   if (lost || model.dark || bytes.size() > model.max_bytes ||
-      !Queue(model.rate, model.queue_bytes, model.mark_bytes, bytes.size(),
-             now, &link.free_at, &marked)) {
+      !Queue(model.rate, model.queue_bytes, model.mark_bytes, bytes.size(), now,
+             &link.free_at, &marked)) {
     ++link.counts.dropped;
     return;
   }
@@ -77,8 +76,8 @@ void Network::OnSend(const LinkId& id, std::vector<std::byte> bytes,
   }
   if (twice) Schedule({at, 0, id, bytes, marked, false});
   if (echoes) {
-    const auto later = static_cast<int64_t>(
-        jitter * static_cast<double>(kEchoMost.nanos()));
+    const auto later =
+        static_cast<int64_t>(jitter * static_cast<double>(kEchoMost.nanos()));
     Schedule({at + Duration::Nanos(later), 0, id, bytes, marked, false});
   }
   Schedule({at, 0, id, std::move(bytes), marked, false});

@@ -26,14 +26,14 @@ struct LinkModel {
   Rate rate = Rate::Unlimited();
   uint32_t queue_bytes = UINT32_MAX;  // Waiting beyond this is dropped...
   uint32_t mark_bytes = UINT32_MAX;   // ...and beyond this is marked CE.
-  Duration jitter;        // Uniform in [0, jitter]; order is kept.
+  Duration jitter;                    // Uniform in [0, jitter]; order is kept.
   double loss = 0;
-  double ecn = 0;         // Marked at random.
+  double ecn = 0;  // Marked at random.
   double duplicate = 0;
-  double echo = 0;        // Comes again, up to 50 ms later.
-  double corrupt = 0;     // One to four random bits flip.
-  double overtake = 0;    // Delayed by up to 4 * delay more; order is lost.
-  bool dark = false;      // Everything is lost.
+  double echo = 0;      // Comes again, up to 50 ms later.
+  double corrupt = 0;   // One to four random bits flip.
+  double overtake = 0;  // Delayed by up to 4 * delay more; order is lost.
+  bool dark = false;    // Everything is lost.
   uint32_t max_bytes = UINT32_MAX;  // Larger packets vanish: an MTU black hole.
 };
 

@@ -36,8 +36,8 @@ class Planner {
  private:
   // Uniform in [least, most].
   int64_t Between(int64_t least, int64_t most) {
-    return least + static_cast<int64_t>(random_.Below(
-                       static_cast<uint64_t>(most - least + 1)));
+    return least + static_cast<int64_t>(
+                       random_.Below(static_cast<uint64_t>(most - least + 1)));
   }
   Duration Between(Duration least, Duration most) {
     return Duration::Nanos(Between(least.nanos(), most.nanos()));
@@ -134,8 +134,7 @@ void Planner::DrawLinks() {
 
 void Planner::DrawDirection(int from, int to) {
   const HostOptions& host = plan_.hosts[from];
-  const int paths =
-      std::min(host.config.paths, plan_.hosts[to].config.paths);
+  const int paths = std::min(host.config.paths, plan_.hosts[to].config.paths);
   std::set<LinkId> ids;  // Those that the engine will use.
   LinkId sound;          // And the one that keeps working.
   const int64_t sound_path = Between(0, paths - 1);
@@ -219,16 +218,30 @@ void Planner::DrawFault(LinkPlan& link) {
 uint32_t Planner::DrawSize(int64_t budget_bytes) {
   int64_t size = 0;
   switch (random_.Below(10)) {
-    case 0: size = 0; break;
-    case 1: size = Between(1, 16); break;
+    case 0:
+      size = 0;
+      break;
+    case 1:
+      size = Between(1, 16);
+      break;
     case 2:
-    case 3: size = Between(1, 2000); break;
+    case 3:
+      size = Between(1, 2000);
+      break;
     case 4:
-    case 5: size = 128 * Between(1, 64); break;
+    case 5:
+      size = 128 * Between(1, 64);
+      break;
     case 6:
-    case 7: size = Between(1, 65'536); break;
-    case 8: size = Spread(1, 262'144); break;
-    case 9: size = Spread(1, 1 << 20); break;
+    case 7:
+      size = Between(1, 65'536);
+      break;
+    case 8:
+      size = Spread(1, 262'144);
+      break;
+    case 9:
+      size = Spread(1, 1 << 20);
+      break;
   }
   return static_cast<uint32_t>(std::min(size, budget_bytes));
 }
@@ -272,8 +285,9 @@ FlowPlan Planner::DrawFlow(int64_t& budget_bytes) {
 
 void Planner::DrawRounds() {
   const double kind = random_.Fraction();
-  const int64_t budget =
-      kind < 0.7 ? 1 << 20 : kind < 0.95 ? 4 << 20 : 12 << 20;
+  const int64_t budget = kind < 0.7    ? 1 << 20
+                         : kind < 0.95 ? 4 << 20
+                                       : 12 << 20;
   const auto rounds = random_.Chance(0.25) ? Between(2, 3) : 1;
   int64_t left = budget;
   for (int64_t r = 0; r < rounds; ++r) {
@@ -298,8 +312,7 @@ void Planner::DrawEnds() {
     for (int64_t i = 0; i < pauses; ++i) {
       const Time from = at + Duration::Micros(Spread(1, 20'000));
       // Others wait longer than this before they give up.
-      at = from + Duration::Micros(
-                      Spread(10, plan_.peer_timeout.micros() / 3));
+      at = from + Duration::Micros(Spread(10, plan_.peer_timeout.micros() / 3));
       plan_.pauses.push_back(
           {static_cast<int>(Between(0, hosts - 1)), from, at});
     }
@@ -354,9 +367,8 @@ std::string ToString(const SidePlan& side) {
 Plan MakePlan(uint64_t seed) { return Planner(seed).Make(); }
 
 std::string ToString(const Plan& plan) {
-  std::string text =
-      absl::StrCat("seed ", plan.seed, ", peer timeout ",
-                   plan.peer_timeout.millis(), " ms\n");
+  std::string text = absl::StrCat("seed ", plan.seed, ", peer timeout ",
+                                  plan.peer_timeout.millis(), " ms\n");
   for (size_t h = 0; h < plan.hosts.size(); ++h) {
     const HostOptions& host = plan.hosts[h];
     const Config& config = host.config;
@@ -367,8 +379,8 @@ std::string ToString(const Plan& plan) {
         ", ack delay us ", config.ack_delay_us, ", rto min us ",
         config.rto_min_us, ", packet ", config.packet_bytes, ", check ",
         config.checksum, "; entropies ", host.datapath.entropies, ", mtu ",
-        host.datapath.max_packet_bytes, ", burst ",
-        host.datapath.burst_packets, ", room ", host.datapath.room, "\n");
+        host.datapath.max_packet_bytes, ", burst ", host.datapath.burst_packets,
+        ", room ", host.datapath.room, "\n");
   }
   if (!plan.links.empty()) {
     std::string usual;
@@ -398,8 +410,8 @@ std::string ToString(const Plan& plan) {
       uint64_t bytes = 0;
       for (const MessagePlan& message : flow.messages) bytes += message.bytes;
       absl::StrAppend(&text, "round ", r, " flow ", f, ": ", flow.from, "->",
-                      flow.to, ", ", flow.messages.size(), " messages, ",
-                      bytes, " bytes; sender: ", ToString(flow.sender),
+                      flow.to, ", ", flow.messages.size(), " messages, ", bytes,
+                      " bytes; sender: ", ToString(flow.sender),
                       "; receiver: ", ToString(flow.receiver), "\n");
     }
   }
@@ -409,8 +421,8 @@ std::string ToString(const Plan& plan) {
                     " is killed at ", ToString(plan.killed_at - Time()), "\n");
   }
   if (plan.dark_at != Time::Never()) {
-    absl::StrAppend(&text, "all goes dark at ",
-                    ToString(plan.dark_at - Time()), "\n");
+    absl::StrAppend(&text, "all goes dark at ", ToString(plan.dark_at - Time()),
+                    "\n");
   }
   return text;
 }

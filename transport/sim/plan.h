@@ -20,9 +20,9 @@ struct MessagePlan {
 
 // What one application does with its half of a flow.
 struct SidePlan {
-  Duration start;       // After its flow was made.
-  uint32_t batch = 1;   // Requests in a row, at most...
-  Duration pause_max;   // ...before a pause of up to this.
+  Duration start;                    // After its flow was made.
+  uint32_t batch = 1;                // Requests in a row, at most...
+  Duration pause_max;                // ...before a pause of up to this.
   Duration close = Duration::Max();  // In the middle, whatever is open.
 };
 
@@ -54,10 +54,10 @@ struct Plan {
   // Each round's flows are made when the ones before are closed, at once: what
   // was meant for those may still be on its way.
   std::vector<std::vector<FlowPlan>> rounds;
-  int killed_host = -1;                // -1: none.
-  bool says_goodbye = false;           // Before it is killed.
+  int killed_host = -1;       // -1: none.
+  bool says_goodbye = false;  // Before it is killed.
   Time killed_at = Time::Never();
-  Time dark_at = Time::Never();        // Every link, for ever.
+  Time dark_at = Time::Never();  // Every link, for ever.
 };
 
 Plan MakePlan(uint64_t seed);

@@ -29,13 +29,13 @@ int Simulator::AddHost(const HostOptions& options) {
   host->identity = {random_.Next(), random_.Next()};
   std::vector<Datapath*> planes;
   for (int plane = 0; plane < options.planes; ++plane) {
-    host->planes.push_back(std::make_unique<SimDatapath>(
-        network_, index, plane, options.datapath));
+    host->planes.push_back(std::make_unique<SimDatapath>(network_, index, plane,
+                                                         options.datapath));
     planes.push_back(host->planes.back().get());
   }
-  host->engine = std::make_unique<Engine>(options.config, host->identity,
-                                          /*index=*/0, std::move(planes),
-                                          random_.Next());
+  host->engine =
+      std::make_unique<Engine>(options.config, host->identity,
+                               /*index=*/0, std::move(planes), random_.Next());
   hosts_.push_back(std::move(host));
   return index;
 }

@@ -33,8 +33,8 @@ constexpr uint64_t kTurnsPerPacket = 20;
 constexpr uint64_t kTurnsPerMilli = 20;
 constexpr uint64_t kTurnsAtLeast = 10'000;
 
-// Tail probes are sent whatever the window says; a path has one or two.
-constexpr uint32_t kProbeBytes = 4 * 44;
+// Bare probes are sent whatever the window says; a path has some of them.
+constexpr uint32_t kProbeBytes = 16 * 16;
 
 bool All(std::span<const std::byte> bytes, std::byte value) {
   return std::all_of(bytes.begin(), bytes.end(),
@@ -96,12 +96,12 @@ struct Side {
   FlowRecord* record = nullptr;
   std::vector<Buffer> buffers;  // Of each message that was posted.
   std::vector<Open> open;
-  uint32_t in_order = 0;   // Messages before this have ended, all of them.
+  uint32_t in_order = 0;  // Messages before this have ended, all of them.
   std::vector<bool> ended;
-  bool posting = false;    // Posts whatever the flow takes, up to `quota`.
+  bool posting = false;  // Posts whatever the flow takes, up to `quota`.
   uint32_t quota = 0;
-  bool closed = false;     // The flow is gone, by our own hand.
-  bool gone = false;       // The whole host is.
+  bool closed = false;  // The flow is gone, by our own hand.
+  bool gone = false;    // The whole host is.
   // What the other side's close promised: these were received.
   uint32_t promised = 0;
 
@@ -157,8 +157,8 @@ class Run {
   void Complain(std::string sentence) {
     if (!result_.problem.empty()) return;  // The first one is the cause.
     result_.state = Describe();
-    result_.problem = absl::StrCat(
-        "at ", ToMillis(sim_.now()), " ms, ", sentence);
+    result_.problem =
+        absl::StrCat("at ", ToMillis(sim_.now()), " ms, ", sentence);
   }
 
   const Plan& plan_;
@@ -254,8 +254,8 @@ void Run::Post(Side& side) {
     side.open.push_back({request, message, sim_.now()});
     if (--side.quota > 0) continue;
     side.posting = false;
-    const Duration pause = Duration::Nanos(static_cast<int64_t>(
-        random_.Below(side.plan->pause_max.nanos() + 1)));
+    const Duration pause = Duration::Nanos(
+        static_cast<int64_t>(random_.Below(side.plan->pause_max.nanos() + 1)));
     sim_.At(sim_.now() + pause, [this, &side] { Act(side); });
   }
 }
@@ -269,7 +269,8 @@ void Run::TestAll(Side& side) {
     if (!RequestQueue::Test(open.request, &outcome, &bytes_moved)) {
       const Time due = std::max(open.since, DoomedAt());
       if (Doomed(side) && DoomedAt() <= sim_.now() &&
-          sim_.now() - due > plan_.peer_timeout * 5 / 4 + Duration::Seconds(1)) {
+          sim_.now() - due >
+              plan_.peer_timeout * 5 / 4 + Duration::Seconds(1)) {
         Complain(absl::StrCat(side.name(), " still waits for message ",
                               open.message, ", ", (sim_.now() - due).millis(),
                               " ms after its peer was lost"));
@@ -342,9 +343,9 @@ void Run::CheckReceived(Side& side, uint32_t message, uint32_t bytes_moved) {
   const auto wrong =
       std::mismatch(content.begin(), content.end(), bytes.begin());
   if (wrong.first != content.end()) {
-    Complain(absl::StrCat(side.name(), ": byte ",
-                          wrong.first - content.begin(), " of message ",
-                          message, " (", bytes_moved, " bytes) is wrong"));
+    Complain(absl::StrCat(side.name(), ": byte ", wrong.first - content.begin(),
+                          " of message ", message, " (", bytes_moved,
+                          " bytes) is wrong"));
   }
   if (!All(bytes.subspan(bytes_moved), kUntouched)) {
     Complain(absl::StrCat(side.name(), ": the buffer of message ", message,
@@ -361,8 +362,8 @@ void Run::Close(Side& side) {
         side.open.begin(), side.open.end(),
         [&](const Side::Open& one) { return one.request == &slot; });
     if (!open && slot.state != Request::State::kFree) {
-      Complain(absl::StrCat(side.name(),
-                            " has a request that nobody submitted"));
+      Complain(
+          absl::StrCat(side.name(), " has a request that nobody submitted"));
     }
   }
   if (!side.sends) side.other->promised = side.in_order;
@@ -403,8 +404,8 @@ void Run::CheckWindows() {
     if (host.config.congestion != "fixed_window") continue;
     for (const auto& peer : sim_.engine(h).peers()) {
       for (const Path& path : peer->paths) {
-        const uint32_t most = std::max(path.window_bytes(),
-                                       host.datapath.max_packet_bytes);
+        const uint32_t most =
+            std::max(path.window_bytes(), host.datapath.max_packet_bytes);
         if (path.in_flight_bytes() > most + kProbeBytes) {
           Complain(absl::StrCat("host ", h, " has ", path.in_flight_bytes(),
                                 " bytes in flight on path ", path.id().value,
@@ -449,9 +450,9 @@ bool Run::RunRound(const std::vector<FlowPlan>& flows) {
   if (!result_.ok()) return false;
   std::vector<size_t> order;
   for (size_t i = round_begin_; i < sides_.size(); ++i) {
-    order.insert(order.begin() + static_cast<ptrdiff_t>(
-                                     random_.Below(order.size() + 1)),
-                 i);
+    order.insert(
+        order.begin() + static_cast<ptrdiff_t>(random_.Below(order.size() + 1)),
+        i);
   }
   for (const size_t i : order) Close(*sides_[i]);
   return result_.ok();
@@ -467,7 +468,8 @@ void Run::CheckSilence() {
   (void)sim_.RunUntil([] { return false; }, Duration::Seconds(1));
   const uint64_t noise = sim_.network().departures() - before;
   if (noise > 0) {
-    Complain(absl::StrCat(noise, " packets were sent in a second, when all had "
+    Complain(absl::StrCat(noise,
+                          " packets were sent in a second, when all had "
                           "been over for long"));
   }
   for (int h = 0; h < sim_.hosts(); ++h) {
@@ -489,9 +491,9 @@ void Run::CheckBuffers() {
 }
 
 void Run::CheckCounters() {
-  const bool corrupts = std::any_of(
-      plan_.links.begin(), plan_.links.end(),
-      [](const LinkPlan& link) { return link.model.corrupt > 0; });
+  const bool corrupts =
+      std::any_of(plan_.links.begin(), plan_.links.end(),
+                  [](const LinkPlan& link) { return link.model.corrupt > 0; });
   for (int h = 0; h < sim_.hosts(); ++h) {
     const uint64_t malformed =
         sim_.engine(h).metrics().packets_malformed.value();
@@ -515,17 +517,16 @@ std::string Run::Describe() {
         const PathCounts& counts = path.counts();
         absl::StrAppend(
             &text, "  path ", path.id().value, " (", place.plane, ", ",
-            place.entropy, "): ",
-            path.state() == Path::State::kOpen ? "open" : "suspect",
-            ", in flight ", path.in_flight_bytes(), " of ",
-            path.window_bytes(), ", largest ", path.max_packet_bytes(),
-            ", rtt us ", path.network_rtt().smoothed().micros(), ", rto us ",
-            path.rto().micros(), "; sent ", counts.packets_sent,
-            ", delivered ", counts.packets_delivered, ", lost ",
-            counts.packets_lost, ", spurious ", counts.packets_spurious,
-            ", probes ", counts.probes_sent, ", suspected ",
-            counts.times_suspect, "; received ", counts.packets_received,
-            "\n");
+            place.entropy,
+            "): ", path.state() == Path::State::kOpen ? "open" : "suspect",
+            ", in flight ", path.in_flight_bytes(), " of ", path.window_bytes(),
+            ", largest ", path.max_packet_bytes(), ", rtt us ",
+            path.network_rtt().smoothed().micros(), ", rto us ",
+            path.rto().micros(), "; sent ", counts.packets_sent, ", delivered ",
+            counts.packets_delivered, ", lost ", counts.packets_lost,
+            ", spurious ", counts.packets_spurious, ", probes ",
+            counts.probes_sent, ", suspected ", counts.times_suspect,
+            "; received ", counts.packets_received, "\n");
       }
     }
   }
