@@ -14,6 +14,9 @@
 #include "absl/strings/str_split.h"
 #include "transport/datapath/interfaces.h"
 
+// The leak checker's, where there is one.
+extern "C" __attribute__((weak)) void __lsan_ignore_object(const void*);
+
 namespace hawser {
 namespace {
 
@@ -22,11 +25,9 @@ constexpr int kUnknownSpeedMbps = 10'000;
 
 std::atomic<Devices*> this_process{nullptr};
 
-// Above zero when the process is ending.
-sem_t& Ending() {
-  static sem_t& ending = *new sem_t;
-  return ending;
-}
+// Above zero when the process is ending. It outlives the library, so it can
+// never be freed.
+sem_t* const ending = new sem_t;
 
 // Destructors of a library run when it is unloaded and when the process ends,
 // and are not told which. Afterwards its code is gone, or other threads may be
@@ -34,15 +35,17 @@ sem_t& Ending() {
 // asks for something that happens at the end only. A function of ours might be
 // gone by then; one of the C library is not.
 void WatchForTheEnd() {
-  sem_init(&Ending(), 0, 0);
+  sem_init(ending, 0, 0);
+  if (__lsan_ignore_object != nullptr) __lsan_ignore_object(ending);
+  // The last argument names the library with which it would go: none.
   abi::__cxa_atexit(reinterpret_cast<void (*)(void*)>(
                         reinterpret_cast<void (*)()>(&sem_post)),
-                    &Ending(), nullptr);
+                    ending, ending);
 }
 
 bool ProcessIsEnding() {
   int posts = 0;
-  return sem_getvalue(&Ending(), &posts) == 0 && posts > 0;
+  return sem_getvalue(ending, &posts) == 0 && posts > 0;
 }
 
 // Locks, threads and sockets are the parent's. The child leaves them alone.

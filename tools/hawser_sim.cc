@@ -57,17 +57,17 @@ struct Progress {
 };
 
 void PrintResult(uint64_t seed, const SwarmResult& result) {
-  std::printf("seed %" PRIu64
-              ": %s; hash %016" PRIx64 ", %.3f virtual ms, %" PRIu64
-              " messages, %" PRIu64 " bytes, %" PRIu64 " packets, %" PRIu64
-              " turns\n",
+  std::printf("seed %" PRIu64 ": %s; hash %016" PRIx64
+              ", %.3f virtual ms, %" PRIu64 " messages, %" PRIu64
+              " bytes, %" PRIu64 " packets, %" PRIu64 " turns\n",
               seed, result.ok() ? "passed" : "FAILED", result.hash,
               static_cast<double>(result.virtual_time.nanos()) / 1e6,
               result.messages, result.bytes, result.packets, result.turns);
 }
 
 void PrintFailure(uint64_t seed, const std::string& problem) {
-  std::printf("seed %" PRIu64 " FAILED: %s\n  build/release/hawser_sim replay "
+  std::printf("seed %" PRIu64
+              " FAILED: %s\n  build/release/hawser_sim replay "
               "--seed=%" PRIu64 "\n",
               seed, problem.c_str(), seed);
 }
@@ -131,9 +131,9 @@ int Swarm() {
     const int signal = WIFSIGNALED(status) ? WTERMSIG(status) : 0;
     PrintFailure(progress[w].seed,
                  signal == SIGALRM ? "it takes too long"
-                 : signal != 0     ? std::string("it died of a signal: ") +
-                                     strsignal(signal)
-                                   : "its process ended");
+                 : signal != 0
+                     ? std::string("it died of a signal: ") + strsignal(signal)
+                     : "its process ended");
     workers[w] =
         StartWorker(progress[w].seed + stride, end, stride, &progress[w]);
   }

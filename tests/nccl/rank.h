@@ -9,6 +9,7 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <array>
 #include <chrono>
 #include <cstdarg>
@@ -440,7 +441,7 @@ inline void Exchange(const Link& link, size_t bytes, uint64_t seed = 1) {
   ASSERT_TRUE(send.Finish());
   EXPECT_EQ(receive.size, static_cast<int>(bytes));
   EXPECT_EQ(send.size, static_cast<int>(bytes));
-  EXPECT_EQ(std::memcmp(in.data(), out.data(), bytes), 0);
+  EXPECT_TRUE(std::equal(out.begin(), out.end(), in.begin()));
   EXPECT_EQ(in[bytes], 0xee);
 }
 

@@ -452,7 +452,7 @@ TEST(Path, OnDeadline__an_outage_of_any_length_fits_the_log) {
   EXPECT_GT(f.path.counts().probes_sent, 4'000u);
 }
 
-TEST(Path, OnAck__any_answer_reopens_a_suspect_path) {
+TEST(Path, OnAck__an_answer_to_as_much_as_it_lost_reopens_a_suspect_path) {
   for (const bool late : {false, true}) {
     Fixture f;
     f.Learn();
@@ -471,6 +471,101 @@ TEST(Path, OnAck__any_answer_reopens_a_suspect_path) {
     EXPECT_FALSE(f.Ack(n, n).progress);
     EXPECT_EQ(f.path.state(), Path::State::kSuspect);
   }
+}
+
+// It lets small packets through, and no large ones.
+TEST(Path, OnAck__an_answer_to_less_asks_for_more) {
+  constexpr uint32_t kLarge = 4000, kBare = 16;
+  Fixture f;
+  f.Learn();
+  f.path.Send(CargoOf(f.next++), kLarge, f.now);
+  while (f.path.state() == Path::State::kOpen) {
+    f.now = f.path.deadline();
+    f.Deadline();
+    if (f.path.state() == Path::State::kOpen && f.path.probe_wanted()) {
+      EXPECT_EQ(f.path.probe_bytes(), 0u);
+      f.path.Send(Probe(), kBare, f.now);
+    }
+  }
+  // In turn it is asked for what it lost, and for anything at all.
+  EXPECT_EQ(f.path.probe_bytes(), PacketSize::kUnlimited);
+  f.path.Send(Probe(), kLarge, f.now);
+  f.now = f.path.deadline();
+  f.Deadline();
+  ASSERT_TRUE(f.path.probe_wanted());
+  EXPECT_EQ(f.path.probe_bytes(), 0u);
+  PacketNumber bare = f.path.Send(Probe(), kBare, f.now).number;
+  for (const uint32_t limit : {2000u, 1200u, 576u}) {
+    f.now = f.now + kRtt;
+    EXPECT_TRUE(f.Ack(bare.value, bare.value).progress);
+    EXPECT_EQ(f.path.state(), Path::State::kSuspect);
+    EXPECT_FALSE(f.path.CanSend(kBytes, f.now));
+    const Time answered_at = f.now;
+    for (int i = 0; i < PacketSize::kStrikes; ++i) {
+      ASSERT_TRUE(f.path.probe_wanted());
+      ASSERT_GT(f.path.probe_bytes(), 0u);
+      f.path.Send(Probe(), std::min(kLarge, f.path.probe_bytes()), f.now);
+      f.now = f.path.deadline();
+      f.Deadline();
+    }
+    // At the pace of a path that speaks, not of one that is dead.
+    EXPECT_LE(f.now - answered_at, PacketSize::kStrikes * f.path.rto());
+    EXPECT_EQ(f.path.max_packet_bytes(), limit);
+    ASSERT_TRUE(f.path.probe_wanted());
+    EXPECT_EQ(f.path.probe_bytes(), 0u);
+    bare = f.path.Send(Probe(), kBare, f.now).number;
+  }
+  // Nothing smaller is left, so it is asked now and then, as a dead one.
+  f.now = f.now + kRtt;
+  f.Ack(bare.value, bare.value);
+  EXPECT_FALSE(f.path.probe_wanted());
+  f.now = f.path.deadline();
+  f.Deadline();
+  EXPECT_EQ(f.path.probe_bytes(), 576u);
+  const PacketNumber small = f.path.Send(Probe(), 576, f.now).number;
+  f.now = f.now + kRtt;
+  f.Ack(small.value, small.value);
+  EXPECT_EQ(f.path.state(), Path::State::kOpen);
+  EXPECT_EQ(f.path.max_packet_bytes(), 576u);
+}
+
+TEST(Path, max_packet_bytes__large_ones_die_between_small_ones) {
+  Fixture f;
+  f.Learn();
+  for (int i = 0; i < PacketSize::kStrikes; ++i) {
+    EXPECT_EQ(f.path.max_packet_bytes(), PacketSize::kUnlimited);
+    const uint64_t lost =
+        f.path.Send(CargoOf(f.next++), 3000, f.now).number.value;
+    for (int small = 0; small < 3; ++small) {
+      f.path.Send(CargoOf(f.next++), 100, f.now);
+    }
+    f.now = f.now + kRtt;
+    f.Ack(lost + 1, lost + 3);
+  }
+  EXPECT_EQ(f.path.state(), Path::State::kOpen);
+  EXPECT_EQ(f.path.max_packet_bytes(), 1500u);
+
+  // Larger ones are tried again, at no cost: a probe that dies is no
+  // congestion.
+  EXPECT_EQ(f.path.larger_probe_bytes(8000, f.now), 0u);
+  f.now = f.now + PacketSize::kFirstPause;
+  EXPECT_EQ(f.path.larger_probe_bytes(1500, f.now), 0u);  // Of no use.
+  ASSERT_EQ(f.path.larger_probe_bytes(8000, f.now), 8000u);
+  const size_t losses = f.heard.losses.size();
+  const uint64_t probe = f.path.Send(Probe(), 8000, f.now).number.value;
+  EXPECT_EQ(f.path.larger_probe_bytes(8000, f.now), 0u);
+  f.Send(3);
+  f.now = f.now + kRtt;
+  EXPECT_EQ(f.Ack(probe + 1, probe + 3).lost_packets, 1u);
+  EXPECT_EQ(f.heard.losses.size(), losses);
+  EXPECT_EQ(f.path.max_packet_bytes(), 1500u);
+
+  f.now = f.now + 2 * PacketSize::kFirstPause;
+  ASSERT_EQ(f.path.larger_probe_bytes(8000, f.now), 8000u);
+  const uint64_t again = f.path.Send(Probe(), 8000, f.now).number.value;
+  f.now = f.now + kRtt;
+  f.Ack(again, again);
+  EXPECT_EQ(f.path.max_packet_bytes(), PacketSize::kUnlimited);
 }
 
 TEST(Path, OnPeerLost__all_is_lost_without_a_word_to_congestion_control) {

@@ -73,9 +73,7 @@ class World {
   const Path& path(int at, int other, int p) {
     return peer(at, other).paths[static_cast<size_t>(p)];
   }
-  const EngineMetrics& metrics(int host) {
-    return sim.engine(host).metrics();
-  }
+  const EngineMetrics& metrics(int host) { return sim.engine(host).metrics(); }
   uint64_t suspected(int at, int other) {
     uint64_t sum = 0;
     for (const Path& path : peer(at, other).paths) {
@@ -168,8 +166,7 @@ class Stream {
   // Each message is another part of one pattern.
   static constexpr size_t kShifts = 4096;
   std::span<const std::byte> Content(size_t m) const {
-    return std::span(pattern_).subspan(m % kShifts,
-                                       pattern_.size() - kShifts);
+    return std::span(pattern_).subspan(m % kShifts, pattern_.size() - kShifts);
   }
   bool finished(const End& end) const {
     return end.closed || end.done == sent_.size();
@@ -193,8 +190,8 @@ class Stream {
       if (outcome == Outcome::kOk) {
         const auto content = Content(m);
         EXPECT_EQ(bytes, content.size());
-        EXPECT_TRUE(std::equal(content.begin(), content.end(),
-                               received_[m].begin()))
+        EXPECT_TRUE(
+            std::equal(content.begin(), content.end(), received_[m].begin()))
             << "message " << m;
         EXPECT_TRUE(std::all_of(
             received_[m].begin() + static_cast<ptrdiff_t>(content.size()),
@@ -250,7 +247,7 @@ class Stream {
 
 // True if all of them come to an end within `limit`.
 inline bool Finish(World& world, const std::vector<Stream*>& streams,
-                Duration limit = Duration::Seconds(20)) {
+                   Duration limit = Duration::Seconds(20)) {
   return world.sim.RunUntil(
       [&] {
         bool all = true;

@@ -24,16 +24,28 @@ class Stopped(BaseException):
         self.number = number
 
 
-def stop_on_signals():
+STOPPING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+
+def hold_signals():
+    """From here on they wait, until release_signals() gets what this returns;
+    and then they raise Stopped. So there is no moment at which something is
+    made, and nobody yet there to take it away."""
     def stop(number, _):
         raise Stopped(number)
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+    mask = signal.pthread_sigmask(signal.SIG_BLOCK, STOPPING)
+    for number in STOPPING:
         signal.signal(number, stop)
+    return mask
+
+
+def release_signals(mask):
+    signal.pthread_sigmask(signal.SIG_SETMASK, mask)
 
 
 def ignore_signals():
     """For the time of cleaning up, which a second Ctrl-C must not break."""
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+    for number in STOPPING:
         signal.signal(number, signal.SIG_IGN)
 
 

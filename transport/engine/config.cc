@@ -142,8 +142,8 @@ std::vector<ConfigRow> MakeRows() {
 }  // namespace
 
 std::span<const ConfigRow> ConfigRows() {
-  // Never destroyed: nothing of ours may run at exit in another's process.
-  static const auto& rows = *new std::vector<ConfigRow>(MakeRows());
+  // Destroyed with the library: a plugin may be loaded many times.
+  static const std::vector<ConfigRow> rows = MakeRows();
   return rows;
 }
 

@@ -24,7 +24,7 @@ struct Config {
   int paths = 16;                     // Per peer.
   std::string scheduler = "adaptive";
   std::string congestion = "swift";
-  int window_bytes = 256 * 1024;      // Per path: fixed, or Swift's first.
+  int window_bytes = 128 * 1024;      // Per path: fixed, or Swift's first.
   int target_delay_us = 1000;
   std::string poll = "adaptive";      // adaptive busy event
   int spin_us = 20;
@@ -34,7 +34,7 @@ struct Config {
   int handshake_timeout_ms = 10'000;
   int ack_delay_us = 50;
   int rto_min_us = 5'000;
-  int packet_bytes = 8192;            // The most payload of one packet.
+  int packet_bytes = 32'640;         // The most payload of one packet.
   std::string checksum = "header";    // header payload
   int socket_buffer_bytes = 4 << 20;
   int traffic_class = 0;

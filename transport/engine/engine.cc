@@ -26,6 +26,7 @@ Engine::Engine(const Config& config, const wire::EndpointIdentity& identity,
       peer_timeout_(Duration::Millis(config.peer_timeout_ms)),
       check_payload_(config.checksum == "payload"),
       seed_(seed),
+      random_(Mix64(seed)),
       padding_(65536) {
   HAWSER_CHECK(!planes_.empty());
   settled_.reserve(4 * wire::kAckWindow);
@@ -278,13 +279,16 @@ void Engine::LookAfter(Peer& peer, Time now) {
     return;
   }
   if (needs_witness || NextSignAt(peer) <= now) {
-    peer.last_sign = now;
-    ++peer.signs_unanswered;
+    // Only what is asked at a measured pace says that it is silent for long.
+    if (NextSignAt(peer) <= now) {
+      peer.last_sign = now;
+      ++peer.signs_unanswered;
+    }
     if (peer.next_probe_path % peer.paths.size() == silent.value) {
       ++peer.next_probe_path;
     }
-    SendProbe(peer, peer.paths[peer.next_probe_path++ % peer.paths.size()],
-              /*bytes=*/0, now);
+    Path& path = peer.paths[peer.next_probe_path++ % peer.paths.size()];
+    if (path.CanProbe()) SendProbe(peer, path, /*bytes=*/0, now);
   }
 }
 

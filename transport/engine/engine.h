@@ -19,6 +19,7 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "transport/base/inbox.h"
+#include "transport/base/random.h"
 #include "transport/base/time.h"
 #include "transport/datapath/datapath.h"
 #include "transport/engine/config.h"
@@ -73,13 +74,17 @@ class Engine {
 
  private:
   static constexpr size_t kReceiveBatch = 64;  // Packets per plane and turn.
-  static constexpr size_t kTurnPackets = 256;  // Sent per turn, all peers.
+  static constexpr size_t kTurnPackets = 64;   // Sent per turn, all peers.
   // An ack that is due waits so long for cargo to go with, while packets keep
   // coming: as long as a turn takes that is full of work.
   static constexpr Duration kAckPatience = Duration::Micros(20);
   // A path on which nothing came for so long, while others brought something,
   // is not trusted with acks.
   static constexpr Duration kArrivingSpan = Duration::Millis(5);
+  // One ack in so many takes any path that is not suspect.
+  static constexpr uint64_t kBlindAcks = 8;
+  // Where only suspect paths have room, an ack that is due waits so long.
+  static constexpr Duration kAckGrace = Duration::Millis(1);
   // A goodbye may overtake the last data and acks on other paths.
   static constexpr Duration kLeavingGrace = Duration::Millis(100);
   // On how many paths an ack is sent when none seems to work.
@@ -107,7 +112,7 @@ class Engine {
   bool SendAcks(bool received, Time now);
   bool AckDue(const Peer& peer, Time by) const;
   void SendAcksOver(Peer& peer, const Path& path, Time now);
-  Path* PickAckPath(Peer& peer);  // nullptr: no plane has room.
+  Path* PickAckPath(Peer& peer, Time now);  // nullptr: no plane has room.
   void RepeatAcks(Peer& peer, const Path& but,
                   std::span<const std::byte> packet);
   bool SendCargo(Time now);
@@ -154,6 +159,7 @@ class Engine {
   const Duration peer_timeout_;
   const bool check_payload_;
   uint64_t seed_;
+  Random random_;
 
   Inbox inbox_;
   EngineMetrics metrics_;

@@ -69,7 +69,7 @@ bool Engine::SendAcks(bool received, Time now) {
   bool any = false;
   for (Peer* peer : touched_) {
     if (!peer->alive() || !AckDue(*peer, by)) continue;
-    const Path* path = PickAckPath(*peer);
+    const Path* path = PickAckPath(*peer, now);
     if (path == nullptr) continue;
     SendAcksOver(*peer, *path, now);
     any = true;
@@ -139,33 +139,39 @@ void Engine::RepeatAcks(Peer& peer, const Path& but,
   }
 }
 
-// Acks take turns over paths on which packets arrive, so that one that is dead
-// in this direction alone cannot swallow them all, and one that is dead in both
-// is left out although nobody sends cargo from here to find out. Suspect paths
-// come last, and not where a better one only lacks room.
-Path* Engine::PickAckPath(Peer& peer) {
+// Acks go over paths on which packets arrive: one that is dead both ways is so
+// left out, although nobody sends cargo from here to find out. But it may be
+// dead in this direction alone, so one ack in many takes any path that is not
+// suspect. Which one is drawn, and not counted out: whatever else comes in turn
+// may keep step with a count, and then the same ack of every attempt is lost.
+//
+// Suspect paths come last, and not as long as another one lacks nothing but
+// room.
+Path* Engine::PickAckPath(Peer& peer, Time now) {
+  const size_t count = peer.paths.size();
+  const size_t first = random_.Below(count);
+  const bool any = random_.Below(kBlindAcks) == 0;
   Path* way = nullptr;
   int best = -1;
-  bool open = false;
-  const size_t count = peer.paths.size();
+  bool room = true;
   for (size_t tries = 0; tries < count && best < 2; ++tries) {
-    Path& path = peer.paths[(peer.next_ack_path + tries) % count];
-    open |= path.state() == Path::State::kOpen;
-    if (!StageOf(peer, path).has_room()) continue;
-    const size_t p = path.id().value;
+    const size_t p = (first + tries) % count;
+    Path& path = peer.paths[p];
+    if (!StageOf(peer, path).has_room()) {
+      room = false;
+      continue;
+    }
     const uint64_t arrives =
         peer.arriving[p / 64] | peer.arrived_before[p / 64];
-    const int rank = path.state() != Path::State::kOpen ? 0
-                     : (arrives >> p % 64 & 1) == 0     ? 1
-                                                        : 2;
+    int rank = 0;
+    if (path.state() == Path::State::kOpen) {
+      rank = any || (arrives >> p % 64 & 1) != 0 ? 2 : 1;
+    }
     if (rank <= best) continue;
     best = rank;
     way = &path;
   }
-  if (way == nullptr || (open && best == 0)) return nullptr;
-  // The turn is the next one's: whoever counts those passed over as well may
-  // come back to the same path every time.
-  peer.next_ack_path = static_cast<uint16_t>((way->id().value + 1u) % count);
+  if (best == 0 && !room && !AckDue(peer, now - kAckGrace)) return nullptr;
   return way;
 }
 

@@ -111,8 +111,7 @@ struct Peer {
   std::vector<uint64_t> arriving, arrived_before;
   Time arriving_since;
   std::unique_ptr<PathScheduler> scheduler;
-  uint16_t next_ack_path = 0;   // Acks take turns over the open paths...
-  uint16_t next_probe_path = 0;  // ...and signs of life over all.
+  uint16_t next_probe_path = 0;  // Signs of life take turns over all.
 
   FlowTable sends, receives;
   ReadyList ready_sends, ready_receives;

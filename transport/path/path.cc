@@ -303,6 +303,8 @@ void Path::OnSilence(AckSummary& summary, SettledList& out, Time now) {
 // It answered to less than it lost: it lives, and is asked at once for more.
 void Path::OnWhisper(Time now) {
   if (large_probes_left_ > 0) return;  // It is being asked.
+  // Nothing smaller is left to try: it is asked now and then, as a dead one.
+  if (size_.limit_bytes() <= PacketSize::kLeastBytes) return;
   large_probes_left_ = PacketSize::kStrikes;
   probe_pause_ = std::min(rto(), options_.probe_pause_max);
   if (!bare_probe_next_ && !probe_wanted_) {  // The question is on its way.

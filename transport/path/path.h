@@ -67,6 +67,7 @@ class Path {
   Time ack_deadline() const { return acks_.deadline(); }
   // A probe is to be sent when there is room, and padded to this; 0: bare.
   bool probe_wanted() const { return probe_wanted_; }
+  bool CanProbe() const { return !log_.full(); }
   uint32_t probe_bytes() const;
   // Larger packets die here.
   uint32_t max_packet_bytes() const { return size_.limit_bytes(); }

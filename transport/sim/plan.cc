@@ -26,6 +26,8 @@ class Planner {
   }
 
   Plan Make() {
+    corrupts_ = random_.Chance(0.2);
+    usual_ = DrawUsual();
     DrawHosts();
     DrawLinks();
     DrawRounds();
@@ -75,7 +77,6 @@ class Planner {
 
 void Planner::DrawHosts() {
   const auto count = OneOf({2, 2, 2, 3, 4});
-  corrupts_ = random_.Chance(0.2);
   plan_.peer_timeout = Duration::Millis(Between(1000, 3000));
   const int planes = OneOf({1, 1, 2, 3, 4});
   const int paths = static_cast<int>(Between(1, 16));
@@ -88,7 +89,9 @@ void Planner::DrawHosts() {
     config.scheduler = OneOf({"adaptive", "round_robin"});
     config.congestion = OneOf({"swift", "fixed_window"});
     config.window_bytes = static_cast<int>(Spread(1024, 256 * 1024));
-    config.target_delay_us = static_cast<int>(Spread(10, 2000));
+    // What always is above the target is congestion for ever.
+    config.target_delay_us =
+        static_cast<int>(Spread(10, 2000) + usual_.jitter.micros());
     config.peer_timeout_ms = static_cast<int>(plan_.peer_timeout.millis());
     config.ack_delay_us = static_cast<int>(OneOf({0, 10, 50, 200}));
     config.rto_min_us = static_cast<int>(Spread(100, 5000));
@@ -125,7 +128,6 @@ LinkModel Planner::DrawUsual() {
 }
 
 void Planner::DrawLinks() {
-  usual_ = DrawUsual();
   const auto hosts = static_cast<int>(plan_.hosts.size());
   for (int from = 0; from < hosts; ++from) {
     for (int to = 0; to < hosts; ++to) DrawDirection(from, to);

@@ -1,0 +1,226 @@
+// What the operator says in the environment, and what the plugin says to it.
+#include <sched.h>
+
+#include <algorithm>
+#include <cstdlib>
+#include <fstream>
+#include <map>
+#include <sstream>
+#include <string>
+
+#include "nlohmann/json.hpp"
+#include "tests/nccl/process.h"
+#include "tests/nccl/rank.h"
+
+namespace hawser {
+namespace {
+
+using ::testing::AllOf;
+using ::testing::ElementsAre;
+using ::testing::HasSubstr;
+
+class EnvironmentTest : public ::testing::Test {
+ protected:
+  void SetUp() override { LogBook::Clear(); }
+  const Environment environment_;
+};
+
+struct BadValue {
+  const char* name;
+  const char* value;
+  const char* expected;
+};
+
+class BadValueTest : public EnvironmentTest,
+                     public ::testing::WithParamInterface<BadValue> {};
+
+TEST_P(BadValueTest, IsRefusedWithWhatWasExpected) {
+  const BadValue& bad = GetParam();
+  Library library;
+  const Api api = library.Newest();
+  const int descriptors = OpenDescriptors();
+  const int threads = Threads();
+  {
+    const Environment environment(Variables{{bad.name, bad.value}});
+    void* context = &library;
+    EXPECT_NE(api.init(&context), Result::kSuccess);
+    EXPECT_EQ(context, nullptr);
+    int count = -1;
+    EXPECT_EQ(api.devices(&count), Result::kSuccess);
+    EXPECT_EQ(count, 0);
+    EXPECT_THAT(
+        LogBook::Warnings(),
+        ElementsAre(AllOf(HasSubstr(bad.value), HasSubstr(bad.expected))));
+    // NCCL 2.28 ends what never began.
+    EXPECT_EQ(api.finalize(context), Result::kSuccess);
+    EXPECT_EQ(Threads(), threads);
+    EXPECT_EQ(OpenDescriptors(), descriptors);
+  }
+  void* context = nullptr;
+  ASSERT_EQ(api.init(&context), Result::kSuccess);
+  Link link = Connect(api, context, api, context);
+  Exchange(link, 1000);
+  link.Close();
+  EXPECT_EQ(api.finalize(context), Result::kSuccess);
+}
+INSTANTIATE_TEST_SUITE_P(
+    Knobs, BadValueTest,
+    ::testing::Values(BadValue{"HAWSER_PATHS", "0", "1..256"},
+                      BadValue{"HAWSER_PATHS", "many", "1..256"},
+                      BadValue{"HAWSER_DATAPATH", "pigeons", "auto, udp"},
+                      BadValue{"HAWSER_PEER_TIMEOUT_MS", "1", "100.."},
+                      BadValue{"HAWSER_POLL", "never", "adaptive, busy, event"},
+                      BadValue{"HAWSER_SOCKET_FAMILY", "AF_UNIX", "AF_INET6"},
+                      BadValue{"HAWSER_ENGINES", "17", "1..16"},
+                      BadValue{"HAWSER_IFNAME", "=nowhere", "there are: "}),
+    [](const auto& bad) {
+      return std::string(bad.param.name) + std::to_string(bad.index);
+    });
+
+nlohmann::json ReadJson(const std::string& path) {
+  std::ifstream file(path);
+  EXPECT_TRUE(file.good()) << path;
+  std::stringstream text;
+  text << file.rdbuf();
+  std::remove(path.c_str());
+  return nlohmann::json::parse(text.str());
+}
+
+TEST_F(EnvironmentTest, StatsFile) {
+  const std::string pattern = testing::TempDir() + "hawser_stats_%p.json";
+  const std::string path =
+      testing::TempDir() + "hawser_stats_" + std::to_string(getpid()) + ".json";
+  Rank a;
+  {
+    Rank b(Variables{{"HAWSER_STATS_FILE", pattern}, {"HAWSER_PATHS", "4"}});
+    Link link = Connect(b, a);
+    Exchange(link, 5'000'000);
+    link.Close();
+  }
+  const nlohmann::json report = ReadJson(path);
+  ASSERT_EQ(report["peers"].size(), 1u);
+  ASSERT_EQ(report["peers"][0]["paths"].size(), 4u);
+  uint64_t delivered = 0;
+  for (const auto& path_report : report["peers"][0]["paths"]) {
+    EXPECT_EQ(path_report["plane"], "lo");
+    delivered += path_report["bytes_delivered"].get<uint64_t>();
+  }
+  EXPECT_GE(delivered, 5'000'000u);
+  EXPECT_GE(report["engines"][0]["bytes_delivered"], 5'000'000);
+}
+
+TEST_F(EnvironmentTest, StatsFileCannotBeWritten) {
+  { Rank rank(Variables{{"HAWSER_STATS_FILE", "/nowhere/stats.json"}}); }
+  EXPECT_THAT(LogBook::Warnings(),
+              ElementsAre(HasSubstr("/nowhere/stats.json")));
+}
+
+// --- Several interfaces ----------------------------------------------------
+
+constexpr int kSkipped = 77;
+
+// In a network of its own, with two interfaces besides loopback.
+bool MakeNetwork() {
+  if (unshare(CLONE_NEWNET) != 0 &&
+      unshare(CLONE_NEWUSER | CLONE_NEWNET) != 0) {
+    return false;
+  }
+  return std::system(
+             "{ ip link set lo up"
+             " && ip link add hw0 type veth peer name far0"
+             " && ip link add hw1 type veth peer name far1"
+             " && ip addr add 10.77.0.1/24 dev hw0"
+             " && ip addr add 10.77.1.1/24 dev hw1"
+             " && ip link set far0 up && ip link set far1 up"
+             " && ip link set hw0 up && ip link set hw1 up; }"
+             " >/dev/null 2>&1") == 0;
+}
+
+TEST(Helper, DISABLED_TwoInterfaces) {
+  if (!MakeNetwork()) std::exit(kSkipped);
+  const std::string stats =
+      testing::TempDir() + "hawser_two_" + std::to_string(getpid()) + ".json";
+  for (const char* aggregate : {"0", "1"}) {
+    const bool one_device = aggregate[0] == '1';
+    {
+      const Environment environment(Variables{{"HAWSER_IFNAME", "hw"},
+                                              {"HAWSER_AGGREGATE", aggregate},
+                                              {"HAWSER_STATS_FILE", stats},
+                                              {"HAWSER_PATHS", "4"}});
+      Library library;
+      const auto* net = library.Table<nccl::v12::Net>(12);
+      const Api api = ApiOf(*net);
+      void* context = nullptr;
+      ASSERT_EQ(api.init(&context), Result::kSuccess);
+      int count = 0;
+      ASSERT_EQ(api.devices(&count), Result::kSuccess);
+      ASSERT_EQ(count, one_device ? 1 : 2);
+      std::vector<std::string> names;
+      std::vector<uint64_t> guids;
+      for (int dev = 0; dev < count; ++dev) {
+        nccl::v12::Properties properties;
+        ASSERT_EQ(net->getProperties(dev, &properties), Result::kSuccess);
+        names.push_back(properties.name);
+        guids.push_back(properties.guid);
+        EXPECT_EQ(properties.vProps.devs[0], dev);
+      }
+      if (one_device) {
+        EXPECT_THAT(names, ElementsAre("hawser"));
+      } else {
+        EXPECT_THAT(names, ElementsAre("hawser-hw0", "hawser-hw1"));
+        EXPECT_NE(guids[0], guids[1]);
+      }
+      for (int dev = 0; dev < count; ++dev) {
+        Handle handle;
+        void* listen = nullptr;
+        Link link = {&api, &api};
+        ASSERT_EQ(api.listen(context, dev, handle.data(), &listen),
+                  Result::kSuccess);
+        ASSERT_TRUE(Until([&] {
+          if (link.send == nullptr) {
+            EXPECT_EQ(api.connect(context, dev, handle.data(), &link.send),
+                      Result::kSuccess);
+          }
+          if (link.receive == nullptr) {
+            EXPECT_EQ(api.accept(listen, &link.receive), Result::kSuccess);
+          }
+          return link.send != nullptr && link.receive != nullptr;
+        }));
+        Exchange(link, 1'000'000 * (dev + 1));
+        link.Close();
+        EXPECT_EQ(api.close_listen(listen), Result::kSuccess);
+      }
+      ASSERT_EQ(api.finalize(context), Result::kSuccess);
+    }
+    // Each device has used its own interfaces, and all of them.
+    for (int dev = 0; dev < (one_device ? 1 : 2); ++dev) {
+      const nlohmann::json report =
+          ReadJson(dev == 0 ? stats : stats + "." + std::to_string(dev));
+      std::map<std::string, uint64_t> delivered;
+      for (const auto& path : report["peers"][0]["paths"]) {
+        delivered[path["plane"]] += path["bytes_delivered"].get<uint64_t>();
+      }
+      if (one_device) {
+        EXPECT_EQ(delivered.size(), 2u);
+        EXPECT_GT(delivered["hw0"], 50'000u);
+        EXPECT_GT(delivered["hw1"], 50'000u);
+      } else {
+        EXPECT_EQ(delivered.size(), 1u);
+        EXPECT_GE(delivered["hw" + std::to_string(dev)],
+                  1'000'000u * (dev + 1));
+      }
+    }
+  }
+}
+
+TEST_F(EnvironmentTest, TwoInterfaces) {
+  Process process("Helper.DISABLED_TwoInterfaces");
+  const int code = process.Wait();
+  if (code == kSkipped) {
+    GTEST_SKIP() << "no network namespace with interfaces can be made here";
+  }
+  EXPECT_EQ(code, 0);
+}
+
+}  // namespace
+}  // namespace hawser
