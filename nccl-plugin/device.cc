@@ -27,7 +27,7 @@ std::atomic<Devices*> this_process{nullptr};
 
 // Above zero when the process is ending. It outlives the library, so it can
 // never be freed.
-sem_t* const ending = new sem_t;
+sem_t* ending = nullptr;
 
 // Destructors of a library run when it is unloaded and when the process ends,
 // and are not told which. Afterwards its code is gone, or other threads may be
@@ -35,6 +35,7 @@ sem_t* const ending = new sem_t;
 // asks for something that happens at the end only. A function of ours might be
 // gone by then; one of the C library is not.
 void WatchForTheEnd() {
+  ending = new sem_t;
   sem_init(ending, 0, 0);
   if (__lsan_ignore_object != nullptr) __lsan_ignore_object(ending);
   // The last argument names the library with which it would go: none.

@@ -173,6 +173,7 @@ TEST(Engine, ConnectFlow__takes_what_waited) {
   Request* receive = world.sim.Submit(far, 1, in);
   world.Wait(Duration::Millis(1));
   engine.ConnectFlow(*record, far->id, world.sim.now());
+  world.sim.Pause(0, world.sim.now());  // That is, wakes it.
   world.Wait(Duration::Millis(50));
   EXPECT_EQ(receive->state.load(), Request::State::kDone);
   EXPECT_EQ(in, out);

@@ -626,7 +626,7 @@ class NothingStays(unittest.TestCase):
             if number == signal.SIGKILL:  # Not on a host: nobody ends it.
                 os.kill(sleeper, signal.SIGKILL)
             process.communicate()
-            self.assertFalse(is_alive(sleeper))
+            self.assertTrue(wait_until(lambda: not is_alive(sleeper)))
 
 
 class WhatIsMissing(unittest.TestCase):

@@ -6,11 +6,11 @@
 #include <cstdio>
 #include <cstdlib>
 
-#define HAWSER_CHECK(condition)                                              \
-  do {                                                                       \
-    if (__builtin_expect(!(condition), 0)) {                                 \
-      std::fprintf(stderr, "hawser: %s:%d: broken promise: %s\n", __FILE__,  \
-                   __LINE__, #condition);                                    \
-      std::abort();                                                          \
-    }                                                                        \
+#define HAWSER_CHECK(condition)                                             \
+  do {                                                                      \
+    if (__builtin_expect(!(condition), 0)) {                                \
+      std::fprintf(stderr, "hawser: %s:%d: broken promise: %s\n", __FILE__, \
+                   __LINE__, #condition);                                   \
+      std::abort();                                                         \
+    }                                                                       \
   } while (false)

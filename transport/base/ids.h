@@ -14,8 +14,8 @@ struct Id {
   friend constexpr auto operator<=>(Id, Id) = default;
 };
 
-using PeerId = Id<struct PeerTag, uint16_t>;   // Indexes an engine's peers.
-using PathId = Id<struct PathTag, uint16_t>;   // Indexes a peer's paths.
+using PeerId = Id<struct PeerTag, uint16_t>;  // Indexes an engine's peers.
+using PathId = Id<struct PathTag, uint16_t>;  // Indexes a peer's paths.
 // Indexes a peer's flows of one direction: the slot in the low 16 bits, how
 // often the slot was used before in the high 16, so that what was meant for a
 // closed flow never reaches its successor.

@@ -24,9 +24,8 @@ class Inbox {
     InboxEntry* head = head_.load(std::memory_order_relaxed);
     do {
       entry->next = head;
-    } while (!head_.compare_exchange_weak(head, entry,
-                                          std::memory_order_seq_cst,
-                                          std::memory_order_relaxed));
+    } while (!head_.compare_exchange_weak(
+        head, entry, std::memory_order_seq_cst, std::memory_order_relaxed));
     return true;
   }
 

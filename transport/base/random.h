@@ -31,9 +31,7 @@ class Random {
   }
   // True with the given probability. Draws even where the answer is plain, so
   // that a plan with and without a fault draws the same numbers elsewhere.
-  constexpr bool Chance(double probability) {
-    return Fraction() < probability;
-  }
+  constexpr bool Chance(double probability) { return Fraction() < probability; }
 
  private:
   uint64_t state_;

@@ -25,9 +25,7 @@ class Ring {
   uint64_t capacity() const { return slots_.size(); }
   bool empty() const { return begin_ == end_; }
   bool full() const { return size() == capacity(); }
-  bool contains(uint64_t index) const {
-    return index - begin_ < end_ - begin_;
-  }
+  bool contains(uint64_t index) const { return index - begin_ < end_ - begin_; }
   T& operator[](uint64_t index) {
     HAWSER_CHECK(contains(index));
     return slots_[index & (slots_.size() - 1)];

@@ -17,25 +17,25 @@ namespace hawser {
 
 struct Config {
   std::string datapath = "auto";
-  std::string interfaces;             // As FindInterfaces takes it.
-  std::string family = "any";         // any AF_INET AF_INET6
-  int aggregate = 1;                  // All interfaces are one device.
+  std::string interfaces;      // As FindInterfaces takes it.
+  std::string family = "any";  // any AF_INET AF_INET6
+  int aggregate = 1;           // All interfaces are one device.
   int engines = 1;
-  int paths = 16;                     // Per peer.
+  int paths = 16;  // Per peer.
   std::string scheduler = "adaptive";
   std::string congestion = "swift";
-  int window_bytes = 128 * 1024;      // Per path: fixed, or Swift's first.
+  int window_bytes = 128 * 1024;  // Per path: fixed, or Swift's first.
   int target_delay_us = 1000;
-  std::string poll = "adaptive";      // adaptive busy event
+  std::string poll = "adaptive";  // adaptive busy event
   int spin_us = 20;
-  int assist = 1;                     // Test() may take an engine's turn.
+  int assist = 1;  // Test() may take an engine's turn.
   int first_core = -1;
   int peer_timeout_ms = 10'000;
   int handshake_timeout_ms = 10'000;
   int ack_delay_us = 50;
   int rto_min_us = 5'000;
-  int packet_bytes = 32'640;         // The most payload of one packet.
-  std::string checksum = "header";    // header payload
+  int packet_bytes = 32'640;        // The most payload of one packet.
+  std::string checksum = "header";  // header payload
   int socket_buffer_bytes = 4 << 20;
   int traffic_class = 0;
   std::string stats_file;
@@ -51,10 +51,10 @@ struct Config {
 };
 
 struct ConfigRow {
-  const char* name;       // "HAWSER_PATHS"
-  const char* fallback;   // Another variable that is asked next, or nullptr.
-  const char* unit;       // "", "us", "bytes"...
-  std::string expected;   // "1..256", "adaptive, round_robin"
+  const char* name;      // "HAWSER_PATHS"
+  const char* fallback;  // Another variable that is asked next, or nullptr.
+  const char* unit;      // "", "us", "bytes"...
+  std::string expected;  // "1..256", "adaptive, round_robin"
   const char* help;
   std::function<bool(std::string_view value, Config& config)> parse;
   std::function<std::string(const Config& config)> show;

@@ -130,6 +130,8 @@ class Engine {
   // The largest packet: that the plane would take, and that is sent.
   uint32_t MostBytes(const Peer& peer, const Path& path) const;
   uint32_t MaxPacket(const Peer& peer, const Path& path) const;
+  // Of what nobody would miss by its size: acks, and packets put together.
+  uint32_t SafeBytes(const Peer& peer, const Path& path) const;
   void RefreshSendable(Peer& peer, const Path& path, Time now);
   void EncodeAndStage(const Peer& peer, const wire::PacketHeader& header,
                       MemorySlice payload);

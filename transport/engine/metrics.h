@@ -12,9 +12,7 @@ namespace hawser {
 // Never reset, only diffed. Written by whoever holds the engine's turn.
 class Counter {
  public:
-  void Add(uint64_t n) {
-    value_.store(value() + n, std::memory_order_relaxed);
-  }
+  void Add(uint64_t n) { value_.store(value() + n, std::memory_order_relaxed); }
   uint64_t value() const { return value_.load(std::memory_order_relaxed); }
 
  private:

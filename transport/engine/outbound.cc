@@ -95,7 +95,7 @@ void Engine::SendAcksOver(Peer& peer, const Path& path, Time now) {
   const auto leave = [&] {
     std::array<std::byte, wire::kMaxAckPacketBytes> bytes;
     const uint32_t room =
-        std::min<uint32_t>(wire::kMaxAckPacketBytes, MaxPacket(peer, path));
+        std::min<uint32_t>(wire::kMaxAckPacketBytes, SafeBytes(peer, path));
     while (packet.count > 0 && StageOf(peer, path).has_room()) {
       size_t written = 0;
       const size_t size = wire::EncodeAcks(
@@ -131,7 +131,7 @@ void Engine::RepeatAcks(Peer& peer, const Path& but,
                         std::span<const std::byte> bytes) {
   for (const Path& path : peer.paths) {
     if (path.id() == but.id() || !StageOf(peer, path).has_room() ||
-        bytes.size() > MaxPacket(peer, path)) {
+        bytes.size() > SafeBytes(peer, path)) {
       continue;
     }
     StagePacket(peer, path, bytes, {});
@@ -358,6 +358,10 @@ uint32_t Engine::MaxPacket(const Peer& peer, const Path& path) const {
   return std::min(MostBytes(peer, path), path.max_packet_bytes());
 }
 
+uint32_t Engine::SafeBytes(const Peer& peer, const Path& path) const {
+  return std::min(MaxPacket(peer, path), path.safe_bytes());
+}
+
 uint32_t Engine::MostBytes(const Peer& peer, const Path& path) const {
   return std::min<uint32_t>(
       planes_[peer.places[path.id().value].plane]->max_packet_bytes(peer.id),
@@ -379,7 +383,7 @@ void Engine::StagePacket(const Peer& peer, const Path& path,
                          MemorySlice payload) {
   StageOf(peer, path)
       .Add(peer.id, peer.places[path.id().value].entropy, header, payload,
-           MaxPacket(peer, path));
+           SafeBytes(peer, path));
 }
 
 Stage& Engine::StageOf(const Peer& peer, const Path& path) {

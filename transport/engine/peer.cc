@@ -80,8 +80,7 @@ std::unique_ptr<CongestionControl> MakeCongestionControl(
   Swift::Parameters parameters;
   parameters.packet_bytes = packet_bytes;
   parameters.initial_window_bytes = window;
-  parameters.max_window_bytes =
-      std::max(window, parameters.max_window_bytes);
+  parameters.max_window_bytes = std::max(window, parameters.max_window_bytes);
   parameters.target_delay = Duration::Micros(config.target_delay_us);
   parameters.scaling_delay = parameters.target_delay;
   return std::make_unique<Swift>(parameters);

@@ -103,8 +103,8 @@ struct Peer {
   bool cause_told = false;
   wire::PacketKey tx_key = 0, rx_key = 0;
 
-  std::vector<Path> paths;        // Sized when it opens, then fixed.
-  std::vector<PathPlace> places;  // Of each path.
+  std::vector<Path> paths;            // Sized when it opens, then fixed.
+  std::vector<PathPlace> places;      // Of each path.
   std::vector<uint64_t> sendable;     // One bit per path.
   std::vector<uint64_t> ack_waiting;  // The same: packets no ack spoke of.
   // The same: on which anything came in this span of time, and in the last.
@@ -121,12 +121,12 @@ struct Peer {
 
   Time last_heard;
   PathId last_heard_path = kNoPath;
-  Time needed_since;  // What `needed` speaks of began.
-  Time last_sign;     // When we last asked for a sign of life...
+  Time needed_since;         // What `needed` speaks of began.
+  Time last_sign;            // When we last asked for a sign of life...
   int signs_unanswered = 0;  // ...and how often, since it was heard.
   Time leaving_at = Time::Never();
 
-  bool touched = false;   // In the engine's list of peers to look after.
+  bool touched = false;      // In the engine's list of peers to look after.
   bool probes_held = false;  // Some path wants one, and there was no room.
   bool alive() const {
     return state == State::kOpen || state == State::kLeaving;
@@ -142,13 +142,12 @@ struct Peer {
 // The only place where a policy's name in Config becomes an object.
 std::unique_ptr<PathScheduler> MakePathScheduler(const Config& config,
                                                  uint64_t seed);
-std::unique_ptr<CongestionControl> MakeCongestionControl(
-    const Config& config, uint32_t packet_bytes);
+std::unique_ptr<CongestionControl> MakeCongestionControl(const Config& config,
+                                                         uint32_t packet_bytes);
 
 // The key under which `from` checks what it sends to `to`.
 wire::PacketKey DeriveKey(const wire::EndpointIdentity& from,
                           uint16_t from_engine,
-                          const wire::EndpointIdentity& to,
-                          uint16_t to_engine);
+                          const wire::EndpointIdentity& to, uint16_t to_engine);
 
 }  // namespace hawser

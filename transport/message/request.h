@@ -24,8 +24,8 @@ struct Request {
   };
   std::atomic<State> state{State::kFree};
   Outcome outcome = Outcome::kOk;
-  uint8_t slot = 0;         // Its own index.
-  MemorySlice memory;       // Borrowed from the application until kDone.
+  uint8_t slot = 0;    // Its own index.
+  MemorySlice memory;  // Borrowed from the application until kDone.
   uint32_t tag = 0;
   uint32_t bytes_moved = 0;  // Valid at kDone.
 

@@ -93,8 +93,7 @@ void SendFlow::OnSettled(const wire::Cargo& cargo, bool delivered) {
 }
 
 void SendFlow::OnReceived(MessageId first_open) {
-  while (!messages_.empty() &&
-         Before(IdOf(messages_.begin()), first_open)) {
+  while (!messages_.empty() && Before(IdOf(messages_.begin()), first_open)) {
     Message& message = messages_.front();
     sendable_ &= ~Bit(messages_.begin());
     std::erase_if(lost_, [&](const wire::Cargo& cargo) {

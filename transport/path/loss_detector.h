@@ -33,9 +33,9 @@ struct AckSummary {
   uint32_t acked_bytes = 0;
   uint32_t acked_packets = 0;
   uint32_t lost_bytes = 0;
-  uint32_t lost_packets = 0;  // Of these...
-  uint32_t lost_probes = 0;   // ...carried nothing.
-  uint32_t spurious_packets = 0;  // Acked after they were called lost.
+  uint32_t lost_packets = 0;         // Of these...
+  uint32_t lost_probes = 0;          // ...carried nothing.
+  uint32_t spurious_packets = 0;     // Acked after they were called lost.
   uint32_t largest_acked_bytes = 0;  // One packet; lost before or not.
   uint32_t largest_lost_bytes = 0;
   Time newest_sent_at;  // Of the newest packet newly acked; if progress.

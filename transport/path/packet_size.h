@@ -32,20 +32,26 @@ class PacketSize {
 
   // A. What is. Larger packets than this are not to be sent.
   uint32_t limit_bytes() const { return limit_bytes_; }
+  // Of this size some have arrived, and none were lost since; or it is small
+  // enough for every network.
+  uint32_t safe_bytes() const { return std::max(safe_bytes_, kLeastBytes); }
   // What is to be tried next, where larger ones than the limit would be of use.
   uint32_t larger_bytes() const {
     return limit_bytes_ < trouble_bytes_ / 2 ? 2 * limit_bytes_ : kUnlimited;
   }
   bool may_try(Time now) const { return now >= try_at_; }
 
-  // B. What happened.
+  // B. What happened. Of one ack, losses come first.
   void OnDelivered(uint32_t bytes, Time now) {
+    safe_bytes_ = std::max(safe_bytes_, bytes);
     if (bytes >= strike_bytes_) Forgive();
     if (bytes <= limit_bytes_) return;
     limit_bytes_ = larger_bytes();
     pause_ = kFirstPause;
     try_at_ = now;
   }
+  // Something was lost, of whatever size.
+  void OnLoss() { safe_bytes_ = 0; }
   // This was lost, while nothing so large has arrived since the last time.
   void OnLost(uint32_t bytes, Time now) {
     if (bytes <= kLeastBytes || bytes > limit_bytes_) return;
@@ -72,6 +78,7 @@ class PacketSize {
   }
 
   uint32_t limit_bytes_ = kUnlimited;
+  uint32_t safe_bytes_ = 0;
   uint32_t trouble_bytes_ = kUnlimited;  // What was lost when there was none.
   int strikes_ = 0;                      // Losses in a row.
   uint32_t strike_bytes_ = kUnlimited;   // The smallest of them.

@@ -114,6 +114,7 @@ AckSummary Path::OnAck(const wire::Ack& ack, Time arrived_at, SettledList& out,
   Count(summary);
   const uint16_t marked = TakeMarks(ack);
   Trim();
+  if (summary.lost_packets > 0) size_.OnLoss();
   if (summary.progress) {
     size_.OnDelivered(summary.largest_acked_bytes, now);
     if (state_ == State::kOpen || summary.largest_acked_bytes >= lost_bytes_) {
@@ -292,6 +293,7 @@ void Path::OnSilence(AckSummary& summary, SettledList& out, Time now) {
   Count(summary);
   Trim();
   Obey(congestion_->OnLoss({now, summary.lost_bytes, true}));
+  size_.OnLoss();
   lost_bytes_ = summary.largest_lost_bytes;
   large_probes_left_ = 0;
   bare_probe_next_ = false;

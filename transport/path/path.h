@@ -20,8 +20,8 @@
 #include "transport/congestion/congestion_control.h"
 #include "transport/path/ack_tracker.h"
 #include "transport/path/loss_detector.h"
-#include "transport/path/packet_size.h"
 #include "transport/path/pacer.h"
+#include "transport/path/packet_size.h"
 #include "transport/path/rtt.h"
 #include "transport/path/sent_log.h"
 #include "transport/wire/header.h"
@@ -71,6 +71,9 @@ class Path {
   uint32_t probe_bytes() const;
   // Larger packets die here.
   uint32_t max_packet_bytes() const { return size_.limit_bytes(); }
+  // Several packets may share a datagram of up to this: if it dies, they do so
+  // together, and nobody can tell by their own sizes that it was too large.
+  uint32_t safe_bytes() const { return size_.safe_bytes(); }
   // The size of a probe that would show whether larger packets arrive again,
   // up to `ceiling_bytes`; 0: none is due.
   uint32_t larger_probe_bytes(uint32_t ceiling_bytes, Time now) const;
@@ -127,7 +130,7 @@ class Path {
   PathId id_;
   State state_ = State::kOpen;
   bool probe_wanted_ = false;
-  bool tail_probed_ = false;  // Since the latest progress.
+  bool tail_probed_ = false;      // Since the latest progress.
   bool bare_probe_next_ = false;  // While suspect.
   Allowance allowance_;
   RttEstimator network_rtt_, response_rtt_;
@@ -142,7 +145,7 @@ class Path {
   Time quiet_since_;  // The latest progress, or the first send after it.
   Time probed_at_;    // If tail_probed_: then...
   Time judge_at_;     // ...and when it is next asked whether that was answered.
-  bool witnessed_ = false;  // Its host was heard since the probe.
+  bool witnessed_ = false;           // Its host was heard since the probe.
   Time next_probe_ = Time::Never();  // While suspect.
   Duration probe_pause_;
   // While suspect: an answer to so large a packet opens it again...

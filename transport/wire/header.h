@@ -117,7 +117,7 @@ inline constexpr size_t kPrologueBytes = 8;
 inline constexpr size_t kMaxHeaderBytes = 44;
 inline constexpr size_t kDataHeaderBytes = 36;
 inline constexpr size_t kProbeHeaderBytes = 16;  // What follows is padding.
-inline constexpr size_t kAckBlockBytes = 16;  // And 8 for each word.
+inline constexpr size_t kAckBlockBytes = 16;     // And 8 for each word.
 inline constexpr size_t kMaxAckPacketBytes = 1200;
 
 // Derived by both sides from what each told the other in the handshake.
