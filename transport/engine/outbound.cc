@@ -53,7 +53,7 @@ void Engine::DrainQueue(FlowRecord& record, Time now) {
     blocked_.push_back(&record);
   }
   UpdateBusy(record, now);
-  if (record.ready() && record.far_id != kNoFlow && peer.alive()) {
+  if (record.ready() && peer.alive()) {
     (record.send ? peer.ready_sends : peer.ready_receives).Push(&record);
   }
   Touch(peer);

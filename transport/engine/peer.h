@@ -40,7 +40,10 @@ struct FlowRecord {
   bool far_closed = false;  // The other half is gone.
 
   bool full() const { return send ? send->full() : receive->full(); }
-  bool ready() const { return send ? send->ready() : receive->ready(); }
+  // It has cargo, and knows whom to send it to.
+  bool ready() const {
+    return far_id != kNoFlow && (send ? send->ready() : receive->ready());
+  }
   bool idle() const { return send ? send->idle() : receive->idle(); }
   void OnFailed(Request::Outcome why) {
     send ? send->OnFailed(why) : receive->OnFailed(why);
