@@ -171,8 +171,9 @@ class Stream:
     def _send(self):
         number = 0
         filler = bytes(PAYLOAD_BYTES - 8)
-        extra = [(socket.SOL_UDP, UDP_SEGMENT, struct.pack("H", PAYLOAD_BYTES)),
-                 (socket.IPPROTO_IP, socket.IP_TOS, struct.pack("i", self._tos))]
+        extra = [
+            (socket.SOL_UDP, UDP_SEGMENT, struct.pack("H", PAYLOAD_BYTES)),
+            (socket.IPPROTO_IP, socket.IP_TOS, struct.pack("i", self._tos))]
         while number < self._packets and not self._stop.is_set():
             burst = b"".join(struct.pack("Q", number + i) + filler
                              for i in range(BURST_PACKETS))
@@ -429,7 +430,8 @@ class Planes(OnTestbed):
     def test_bad_words(self):
         for words in (("path", 4, "--dark"), ("path", 1), ("path", 1, "--loss"),
                       ("path", 1, "--loss", "1"), ("path", 1, "--loss", "101%"),
-                      ("path", 1, "--rate", "20"), ("path", 1, "--rate", "0mbit"),
+                      ("path", 1, "--rate", "20"),
+                      ("path", 1, "--rate", "0mbit"),
                       ("path", 1, "--delay", "5"), ("path", -1, "--dark"),
                       ("path", 1, "--dark", "--from", "c"), ("exec", "a"),
                       ("exec", "c", "--", "true"), ("down", "--", "x"),

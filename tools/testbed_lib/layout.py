@@ -46,8 +46,9 @@ class Layout:
         for path in self.paths:
             slot = 2 * len(self.wires)
             if routes or hosts == 2:
-                one, other = (("ra", f"route{path}"), ("rb", f"route{path}")) \
-                    if routes else (("a", f"plane{path}"), ("b", f"plane{path}"))
+                near, far, device = ("ra", "rb", f"route{path}") if routes \
+                    else ("a", "b", f"plane{path}")
+                one, other = (near, device), (far, device)
                 self.ways[path, "a"] = Way(one, other, slot)
                 self.ways[path, "b"] = Way(other, one, slot + 1)
                 self.wires.append((one, other))

@@ -10,7 +10,7 @@ from testbed_lib.state import State
 from testbed_lib.units import PPM
 
 # A token bucket of 16 KB is small enough that no burst of 64 KB, as senders
-# hand them down, gets through in one piece. From 256 Mb/s on the bucket must
+# hand them down, gets through in one piece. From 262 Mb/s on the bucket must
 # hold what passes until a timer on a busy machine has fired, which is half a
 # millisecond here.
 LEAST_BURST_BYTES = 16 * 1024

@@ -81,6 +81,10 @@ class Engine {
   // A path on which nothing came for so long, while others brought something,
   // is not trusted with acks.
   static constexpr Duration kArrivingSpan = Duration::Millis(5);
+  // Copies of an ack: where no path seems to work, and where they are asked
+  // for.
+  static constexpr size_t kAckCopies = 16;
+  static constexpr size_t kAnswerCopies = 4;
   // One ack in so many takes any path that is not suspect.
   static constexpr uint64_t kBlindAcks = 8;
   // Where only suspect paths have room, an ack that is due waits so long.

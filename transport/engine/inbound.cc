@@ -76,6 +76,11 @@ void Engine::OnPacket(std::span<const std::byte> bytes,
   Hear(peer, now);
   if (arrival != Arrival::kNew) return metrics_.packets_duplicate.Add(1);
   metrics_.packets_received.Add(1);
+  if (decoded->header.cargo.kind == wire::CargoKind::kProbe) {
+    ++peer.probes_in_a_row;
+  } else {
+    peer.probes_in_a_row = 0;
+  }
   OnCargo(peer, *decoded, now);
 }
 

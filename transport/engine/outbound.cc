@@ -103,9 +103,7 @@ void Engine::SendAcksOver(Peer& peer, const Path& path, Time now) {
       HAWSER_CHECK(written > 0);
       StagePacket(peer, path, std::span(bytes).first(size), {});
       metrics_.acks_sent.Add(1);
-      if (path.state() == Path::State::kSuspect) {
-        RepeatAcks(peer, path, std::span(bytes).first(size));
-      }
+      RepeatAcks(peer, path, std::span(bytes).first(size));
       std::move(packet.acks + written, packet.acks + packet.count, packet.acks);
       packet.count = static_cast<uint8_t>(packet.count - written);
     }
@@ -125,17 +123,29 @@ void Engine::SendAcksOver(Peer& peer, const Path& path, Time now) {
   if (packet.count > 0) leave();
 }
 
-// No path seems to work, so none is better than another, and what one of them
-// swallows at every attempt another may carry.
+// Where no path seems to work, none is better than another, and acks go over
+// many. Where the far side does nothing but ask, again and again, its answers
+// may be lost on a path that seems to work only because nothing numbered was
+// sent over it: so the more it asks, the more paths carry the answer.
 void Engine::RepeatAcks(Peer& peer, const Path& but,
                         std::span<const std::byte> bytes) {
-  for (const Path& path : peer.paths) {
+  size_t copies =
+      peer.probes_in_a_row > 1
+          ? std::min<size_t>(peer.probes_in_a_row - 1, kAnswerCopies)
+          : 0;
+  if (but.state() == Path::State::kSuspect) copies = kAckCopies;
+  if (copies == 0) return;
+  const size_t count = peer.paths.size();
+  const size_t first = random_.Below(count);
+  for (size_t i = 0; i < count && copies > 0; ++i) {
+    const Path& path = peer.paths[(first + i) % count];
     if (path.id() == but.id() || !StageOf(peer, path).has_room() ||
         bytes.size() > SafeBytes(peer, path)) {
       continue;
     }
     StagePacket(peer, path, bytes, {});
     metrics_.acks_sent.Add(1);
+    --copies;
   }
 }
 

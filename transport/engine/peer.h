@@ -129,8 +129,9 @@ struct Peer {
   int signs_unanswered = 0;  // ...and how often, since it was heard.
   Time leaving_at = Time::Never();
 
-  bool touched = false;      // In the engine's list of peers to look after.
-  bool probes_held = false;  // Some path wants one, and there was no room.
+  uint32_t probes_in_a_row = 0;  // That came, and nothing else.
+  bool touched = false;          // In the engine's list of peers to look after.
+  bool probes_held = false;      // Some path wants one, and there was no room.
   bool alive() const {
     return state == State::kOpen || state == State::kLeaving;
   }

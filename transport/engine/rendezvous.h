@@ -5,9 +5,9 @@
 // The listener's handle travels by the application's own means. Connector and
 // Listener are asked again and again until they have an answer; neither ever
 // waits. Hello goes one way, Welcome or Refusal the other; then the connector
-// closes, and that end of file is what tells the listener that the Welcome was
-// read. A connection that falls short of this holds nothing beyond
-// HAWSER_HANDSHAKE_TIMEOUT_MS.
+// closes, and that end of file, with all of the Welcome acknowledged, is what
+// tells the listener that it was read. A connection that falls short of this
+// holds nothing beyond HAWSER_HANDSHAKE_TIMEOUT_MS.
 #pragma once
 
 #include <array>

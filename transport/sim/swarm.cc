@@ -482,6 +482,14 @@ void Run::CheckSilence() {
                           " packets were sent in 5 s, when all had been "
                           "over for long"));
   }
+  (void)sim_.RunUntil(
+      [this] {
+        for (int h = 0; h < sim_.hosts(); ++h) {
+          if (h != plan_.killed_host && !sim_.engine(h).quiet()) return false;
+        }
+        return true;
+      },
+      kQuietAfter);
   for (int h = 0; h < sim_.hosts(); ++h) {
     if (h == plan_.killed_host) continue;
     if (!sim_.engine(h).quiet()) {
