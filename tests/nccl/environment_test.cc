@@ -1,5 +1,8 @@
 // What the operator says in the environment, and what the plugin says to it.
+#include <ifaddrs.h>
+#include <net/if.h>
 #include <sched.h>
+#include <sys/socket.h>
 
 #include <algorithm>
 #include <cstdlib>
@@ -125,15 +128,29 @@ bool MakeNetwork() {
       unshare(CLONE_NEWUSER | CLONE_NEWNET) != 0) {
     return false;
   }
-  return std::system(
-             "{ ip link set lo up"
-             " && ip link add hw0 type veth peer name far0"
-             " && ip link add hw1 type veth peer name far1"
-             " && ip addr add 10.77.0.1/24 dev hw0"
-             " && ip addr add 10.77.1.1/24 dev hw1"
-             " && ip link set far0 up && ip link set far1 up"
-             " && ip link set hw0 up && ip link set hw1 up; }"
-             " >/dev/null 2>&1") == 0;
+  if (std::system("{ ip link set lo up"
+                  " && ip link add hw0 type veth peer name far0"
+                  " && ip link add hw1 type veth peer name far1"
+                  " && ip addr add 10.77.0.1/24 dev hw0"
+                  " && ip addr add 10.77.1.1/24 dev hw1"
+                  " && ip link set far0 up && ip link set far1 up"
+                  " && ip link set hw0 up && ip link set hw1 up; }"
+                  " >/dev/null 2>&1") != 0) {
+    return false;
+  }
+  // A cable has its carrier some time after it was plugged in.
+  return Until([] {
+    int running = 0;
+    ifaddrs* list = nullptr;
+    if (getifaddrs(&list) != 0) return false;
+    for (const ifaddrs* one = list; one != nullptr; one = one->ifa_next) {
+      running += one->ifa_addr != nullptr &&
+                 one->ifa_addr->sa_family == AF_INET &&
+                 (one->ifa_flags & IFF_RUNNING) != 0 && one->ifa_name[0] == 'h';
+    }
+    freeifaddrs(list);
+    return running == 2;
+  });
 }
 
 TEST(Helper, DISABLED_TwoInterfaces) {

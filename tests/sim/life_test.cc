@@ -110,6 +110,24 @@ TEST(Life, no_path_works_both_ways__all_arrives) {
   }
 }
 
+// And where one host has nothing to say, it never finds out which of its paths
+// work: its answers must find the way all the same.
+TEST(Life, no_path_works_both_ways__a_single_message_arrives) {
+  HostOptions host = UsualHost();
+  host.config.paths = host.datapath.entropies = 16;
+  host.config.peer_timeout_ms = Config().peer_timeout_ms;
+  for (uint64_t seed = 1; seed <= 50; ++seed) {
+    World world(2, host, seed);
+    for (int p = 0; p < 16; ++p) {
+      world.link(0, 1, p).dark = p != 1;
+      world.link(1, 0, p).dark = p != 2;
+    }
+    Stream stream(world, 0, 1, 1, 16);
+    ASSERT_TRUE(Finish(world, {&stream}, Duration::Seconds(5))) << seed;
+    stream.ExpectAllOk();
+  }
+}
+
 // Acks go where there is room, and must not for ever meet the moment at which
 // only a dead path has some.
 TEST(Life, one_path_dead_and_no_room__acks_find_the_other) {
@@ -303,6 +321,18 @@ TEST(Life, no_path_takes_large_packets__all_arrives) {
     Stream more(world, 0, 1, 16, kMessage);
     ASSERT_TRUE(Finish(world, {&more}));
     EXPECT_LT(world.metrics(0).packets_lost.value() - lost, 100u);
+  }
+}
+
+// Small packets share a datagram, and none of them shows how large that was.
+TEST(Life, no_path_takes_large_packets__small_messages_arrive) {
+  for (const uint32_t max_bytes : {600u, 1000u}) {
+    World world;
+    world.ForBoth(0, 1, [&](LinkModel& link) { link.max_bytes = max_bytes; });
+    Stream stream(world, 0, 1, 5000, 40);
+    ASSERT_TRUE(Finish(world, {&stream}, Duration::Seconds(2))) << max_bytes;
+    stream.ExpectAllOk();
+    EXPECT_EQ(world.metrics(0).packets_lost.value(), 0u);
   }
 }
 

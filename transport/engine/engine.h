@@ -91,8 +91,6 @@ class Engine {
   static constexpr Duration kAckGrace = Duration::Millis(1);
   // A goodbye may overtake the last data and acks on other paths.
   static constexpr Duration kLeavingGrace = Duration::Millis(100);
-  // On how many paths an ack is sent when none seems to work.
-  static constexpr size_t kAckCopies = 16;
   // Signs of life asked for per peer timeout, and how many must have gone
   // unanswered before a peer is lost: a host that stood still itself for the
   // whole timeout has heard nobody, and must ask first.
