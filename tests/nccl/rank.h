@@ -188,10 +188,11 @@ Api ApiOf(const Net& net) {
                       nullptr);
     }
   };
-  api.finalize = [&net](void* context) {
-    if constexpr (requires { net.finalize; }) return net.finalize(context);
-    return Result::kSuccess;
-  };
+  if constexpr (requires { net.finalize; }) {
+    api.finalize = net.finalize;
+  } else {
+    api.finalize = [](void*) { return Result::kSuccess; };
+  }
   api.devices = net.devices;
   api.listen = [&net](void* context, int dev, void* handle, void** comm) {
     if constexpr (requires { net.finalize; }) {

@@ -45,6 +45,18 @@ TEST(PacketSize, OnDelivered__of_that_size_or_more_forgives) {
   EXPECT_EQ(size.limit_bytes(), 2000u);
 }
 
+TEST(PacketSize, safe__what_arrived_since_the_last_loss) {
+  PacketSize size;
+  EXPECT_EQ(size.safe_bytes(), PacketSize::kLeastBytes);
+  size.OnDelivered(100, kStart);
+  EXPECT_EQ(size.safe_bytes(), PacketSize::kLeastBytes);
+  size.OnDelivered(3000, kStart);
+  size.OnDelivered(2000, kStart);
+  EXPECT_EQ(size.safe_bytes(), 3000u);
+  size.OnLoss();
+  EXPECT_EQ(size.safe_bytes(), PacketSize::kLeastBytes);
+}
+
 TEST(PacketSize, OnLost__the_smallest_of_the_lost_counts) {
   PacketSize size;
   size.OnLost(8000, kStart);

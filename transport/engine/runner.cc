@@ -38,7 +38,6 @@ Runner::Runner(const Config& config,
                                      : Poll::kAdaptive),
       spin_(Duration::Micros(config.spin_us)),
       may_assist_(config.assist != 0 && poll_ != Poll::kBusy),
-      core_(config.first_core),
       planes_(std::move(planes)),
       assisted_at_((MonotonicNow() - kAssistedFor).nanos()) {}
 

@@ -78,7 +78,6 @@ class Runner {
   const Poll poll_;
   const Duration spin_;
   const bool may_assist_;
-  const int core_;
   std::vector<std::unique_ptr<Datapath>> planes_;
   std::unique_ptr<Engine> engine_;
   std::mutex turn_;

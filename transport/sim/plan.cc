@@ -310,11 +310,13 @@ void Planner::DrawEnds() {
   const auto hosts = static_cast<int64_t>(plan_.hosts.size());
   if (random_.Chance(0.2)) {
     const auto pauses = Between(1, 4);
+    // Others wait longer than all of them before they give up.
+    const int64_t most_us = plan_.peer_timeout.micros() * 3 / 4 / pauses;
     Time at;
     for (int64_t i = 0; i < pauses; ++i) {
       const Time from = at + Duration::Micros(Spread(1, 20'000));
-      // Others wait longer than this before they give up.
-      at = from + Duration::Micros(Spread(10, plan_.peer_timeout.micros() / 3));
+      at = from + Duration::Micros(random_.Chance(0.2) ? most_us
+                                                       : Spread(10, most_us));
       plan_.pauses.push_back(
           {static_cast<int>(Between(0, hosts - 1)), from, at});
     }
