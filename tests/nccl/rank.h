@@ -23,6 +23,7 @@
 #include <memory>
 #include <mutex>
 #include <string>
+#include <thread>
 #include <type_traits>
 #include <utility>
 #include <vector>
@@ -62,7 +63,14 @@ inline int CountEntries(const char* folder) {
   return count;
 }
 inline int OpenDescriptors() { return CountEntries("/proc/self/fd"); }
-inline int Threads() { return CountEntries("/proc/self/task"); }
+inline int Threads() {
+  // A sanitizer may start a thread of its own beside the program's first.
+  static const bool begun = [] {
+    std::thread([] {}).join();
+    return true;
+  }();
+  return begun ? CountEntries("/proc/self/task") : 0;
+}
 // A thread that was joined may be listed for another moment.
 inline bool ThreadsBecome(int count) {
   return Until([&] { return Threads() == count; }, 2'000);
