@@ -119,16 +119,25 @@ TEST(Endpoint, CallsAfterStopDoNoHarm) {
 // --- Time that costs nothing -----------------------------------------------
 
 constexpr int kAwayMs = 1000;
-// Of a second. Some is the measuring itself.
-// A sanitizer multiplies what little there is.
+// Of a second. Some is the measuring itself, and a sanitizer's own threads.
 constexpr double kIdleCpuMs = HAWSER_TSAN || HAWSER_ASAN ? 50 : 5;
 
 double CpuWhileAway() {
-  // What came before has a moment to settle.
-  StayAway(50);
   const double before = CpuMillis();
   StayAway(kAwayMs);
   return CpuMillis() - before;
+}
+
+// Within ten seconds: where the machine is busy with others, what came before
+// takes its time to settle. Whoever spins or ticks never comes to rest.
+testing::AssertionResult ComesToRest() {
+  double used = 0;
+  for (int i = 0; i < 10; ++i) {
+    used = CpuWhileAway();
+    if (used < kIdleCpuMs) return testing::AssertionSuccess();
+  }
+  return testing::AssertionFailure()
+         << "used " << used << " ms of CPU in the last second";
 }
 
 TEST(Endpoint, IdleOneUsesNoCpu) {
@@ -137,7 +146,7 @@ TEST(Endpoint, IdleOneUsesNoCpu) {
     config.poll = poll;
     config.engines = 2;
     auto endpoint = MakeEndpoint(config);
-    EXPECT_LT(CpuWhileAway(), kIdleCpuMs) << poll;
+    EXPECT_TRUE(ComesToRest()) << poll;
   }
 }
 
@@ -150,7 +159,7 @@ TEST(Endpoint, IdleFlowsUseNoCpu) {
     Exchange(flows[2 * i], 100'000);
     Exchange(flows[2 * i + 1], 100'000);
   }
-  EXPECT_LT(CpuWhileAway(), kIdleCpuMs);
+  EXPECT_TRUE(ComesToRest());
   // Nor those that wait for a message, nobody asking.
   std::vector<char> memory(100);
   std::vector<Asked> waiting;
@@ -158,7 +167,7 @@ TEST(Endpoint, IdleFlowsUseNoCpu) {
     waiting.push_back(Ask(*flow.receive, memory.data(), memory.size()));
     waiting.back().Test();
   }
-  EXPECT_LT(CpuWhileAway(), kIdleCpuMs);
+  EXPECT_TRUE(ComesToRest());
   // And they are awake when it comes.
   for (Flow& flow : flows) Ask(*flow.send, memory.data(), memory.size());
   for (Asked& one : waiting) EXPECT_TRUE(one.Succeed());
