@@ -161,15 +161,16 @@ TEST(Endpoint, IdleFlowsUseNoCpu) {
   }
   EXPECT_TRUE(ComesToRest());
   // Nor those that wait for a message, nobody asking.
-  std::vector<char> memory(100);
+  std::vector<std::vector<char>> into(flows.size(), std::vector<char>(100));
   std::vector<Asked> waiting;
-  for (Flow& flow : flows) {
-    waiting.push_back(Ask(*flow.receive, memory.data(), memory.size()));
+  for (size_t i = 0; i < flows.size(); ++i) {
+    waiting.push_back(Ask(*flows[i].receive, into[i].data(), into[i].size()));
     waiting.back().Test();
   }
   EXPECT_TRUE(ComesToRest());
   // And they are awake when it comes.
-  for (Flow& flow : flows) Ask(*flow.send, memory.data(), memory.size());
+  std::vector<char> from(100);
+  for (Flow& flow : flows) Ask(*flow.send, from.data(), from.size());
   for (Asked& one : waiting) EXPECT_TRUE(one.Succeed());
 }
 
