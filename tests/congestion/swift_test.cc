@@ -170,6 +170,25 @@ TEST(Swift, OnAck__an_unused_window_does_not_grow) {
   EXPECT_GT(sender.window(), before);
 }
 
+TEST(Swift, OnAck__an_unused_window_keeps_a_packet) {
+  Swift::Parameters parameters;
+  parameters.initial_window_bytes = 4 * kPacket;
+  Sender sender = Sender::Steady(parameters);
+  const Duration rtt = Duration::Millis(10);
+  for (int i = 0; i < 20; ++i) {
+    sender.AckOf(100, rtt);  // In the queue of others.
+    sender.Pass(rtt);
+  }
+  EXPECT_EQ(sender.window(), kPacket);
+  // What fills its window has a share in the queue, and gives way.
+  sender.AckOf(kPacket, rtt);
+  EXPECT_EQ(sender.window(), kPacket / 2);
+  // Where it went below a packet, it does not come back for nothing.
+  sender.Pass(rtt);
+  sender.AckOf(100, rtt);
+  EXPECT_EQ(sender.window(), kPacket / 2);
+}
+
 TEST(Swift, OnAck__decreases_in_proportion_to_the_excess) {
   Swift::Parameters parameters;
   parameters.initial_window_bytes = 50 * kPacket;

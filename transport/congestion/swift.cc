@@ -76,11 +76,12 @@ Allowance Swift::OnAck(const AckEvent& ack) {
     if (ramping_) BeginDrain(1, ack.now);  // Whatever it met, it has overshot.
     ramping_ = false;
     const double excess = (rtt_ - target) / rtt_;
-    if (MayDecrease(ack.now)) {
-      Decrease(
-          std::max(1 - parameters_.beta * excess, 1 - parameters_.max_decrease),
-          ack.now);
+    double factor =
+        std::max(1 - parameters_.beta * excess, 1 - parameters_.max_decrease);
+    if (Unused(ack)) {
+      factor = std::max(factor, std::min(1 / window_packets_, 1.0));
     }
+    if (MayDecrease(ack.now)) Decrease(factor, ack.now);
   }
   return Say();
 }
@@ -156,8 +157,7 @@ void Swift::BeginDrain(double packets, Time now) {
 }
 
 void Swift::Grow(const AckEvent& ack) {
-  const double window_bytes = window_packets_ * parameters_.packet_bytes;
-  if (ack.in_flight_bytes < kUsedShare * window_bytes) return;
+  if (Unused(ack)) return;
   const double acked =
       static_cast<double>(ack.acked_bytes) / parameters_.packet_bytes;
   if (ramping_) {
@@ -171,6 +171,14 @@ void Swift::Grow(const AckEvent& ack) {
   window_packets_ = std::min(window_packets_,
                              static_cast<double>(parameters_.max_window_bytes) /
                                  parameters_.packet_bytes);
+}
+
+// Such a window does not grow. It shrinks, for it may yet be used, but not
+// below a packet: a path that carries a few small packets into the queue of
+// others would lose all of it, and could not win it back.
+bool Swift::Unused(const AckEvent& ack) const {
+  const double window_bytes = window_packets_ * parameters_.packet_bytes;
+  return ack.in_flight_bytes < kUsedShare * window_bytes;
 }
 
 void Swift::Decrease(double factor, Time now) {

@@ -4,9 +4,9 @@
 // Source: Kumar et al., "Swift: Delay is Simple and Effective for Congestion
 // Control in the Datacenter" (SIGCOMM'20), algorithm 1 and section 3. Ours:
 // the window doubles each round trip until the first sign of congestion (Swift
-// starts from a known base target), additive increase pauses while the sender
-// leaves half of its window unused, and the base delay is learned: swift.cc
-// says how.
+// starts from a known base target), a sender that leaves half of its window
+// unused neither grows it nor loses the last packet of it to delay, and the
+// base delay is learned: swift.cc says how.
 #pragma once
 
 #include <cstdint>
@@ -46,6 +46,7 @@ class Swift final : public CongestionControl {
   void Drain(Time now);
   void BeginDrain(double packets, Time now);
   void Grow(const AckEvent& ack);
+  bool Unused(const AckEvent& ack) const;
   void Decrease(double factor, Time now);
   bool MayDecrease(Time now) const;
   Allowance Say() const;
