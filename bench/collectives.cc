@@ -86,15 +86,19 @@ void AppendSlices(Range range, const Step& like, size_t slice_bytes,
   } while (at < range.end);
 }
 
-constexpr Step kSend{.send = true};
+constexpr Step kSend{.send = true, .in_place = true};
 constexpr Step kCopy{.write = true};
-constexpr Step kCopySend{.write = true, .send = true};
-constexpr Step kRecv{.receive = true, .write = true};
-constexpr Step kRecvSend{.receive = true, .write = true, .send = true};
+constexpr Step kCopySend{.write = true, .send = true, .in_place = true};
+constexpr Step kRecv{.receive = true, .write = true, .in_place = true};
+constexpr Step kRecvSend{
+    .receive = true, .write = true, .send = true, .in_place = true};
 constexpr Step kRecvReduceSend{.receive = true, .reduce = true, .send = true};
 constexpr Step kRecvReduce{.receive = true, .reduce = true, .write = true};
-constexpr Step kRecvReduceBoth{
-    .receive = true, .reduce = true, .write = true, .send = true};
+constexpr Step kRecvReduceBoth{.receive = true,
+                               .reduce = true,
+                               .write = true,
+                               .send = true,
+                               .in_place = true};
 
 Step Over(Step step, size_t recv_lane, size_t send_lane) {
   step.recv_lane = recv_lane;
@@ -222,6 +226,7 @@ std::vector<Program> DoublingPrograms(const Extent& extent,
         Step step = round + 1 < rounds ? kRecvReduceBoth : kRecvReduce;
         // The output holds the sum so far, but before the first it holds none.
         step.accumulate = round > 0;
+        step.in_place = false;  // The next round adds to what this one sends.
         append(Over(step, lane, lane + 1));
       }
     });

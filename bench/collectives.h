@@ -14,17 +14,25 @@ namespace hawser::bench {
 // the incoming slot (or from the input), add the input to it, write it to the
 // output, to the outgoing slot, or both. `accumulate` adds what the output
 // holds so far instead of the input.
+//
+// `in_place`: with registered buffers it does without slots. What it only
+// copies is received into the output, and sent from where it is written, or
+// else from the input: nobody changes those bytes before the next iteration.
 struct Step {
   bool receive = false;
   bool reduce = false;
   bool accumulate = false;
   bool write = false;
   bool send = false;
+  bool in_place = false;
   size_t recv_lane = 0;  // Where from, if it receives.
   size_t send_lane = 0;  // Where to, if it sends.
   size_t input = 0;      // Byte offset, where the input is read.
   size_t output = 0;     // Byte offset, where the output is written.
   size_t bytes = 0;      // May be 0: an empty message still travels.
+
+  bool received_in_place() const { return in_place && receive && !reduce; }
+  bool sent_in_place() const { return in_place && send; }
 };
 
 // Steps in order. A lane's channel belongs to at most one program for each

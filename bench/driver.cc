@@ -28,12 +28,13 @@ int64_t NowNs() {
 }  // namespace
 
 Driver::Driver(Links* links, NetLibrary* net, Bootstrap* bootstrap,
-               AddFunction add, int timeout_s)
+               AddFunction add, int timeout_s, bool in_place)
     : links_(links),
       net_(net),
       bootstrap_(bootstrap),
       add_(add),
-      timeout_s_(timeout_s) {}
+      timeout_s_(timeout_s),
+      in_place_(in_place) {}
 
 Driver::Progress Driver::StartOf(const Program& program, int iterations) {
   Progress progress;
@@ -44,26 +45,26 @@ Driver::Progress Driver::StartOf(const Program& program, int iterations) {
       const auto found = std::find_if(
           progress.incoming.begin(), progress.incoming.end(),
           [link](const Incoming& incoming) { return incoming.link == link; });
-      Incoming& incoming =
-          found != progress.incoming.end()
-              ? *found
-              : progress.incoming.emplace_back(Incoming{link, link->posted});
+      Incoming& incoming = found != progress.incoming.end()
+                               ? *found
+                               : progress.incoming.emplace_back(Incoming{
+                                     link, {}, link->posted, link->posted});
+      incoming.steps.push_back(&step);
       incoming.end += static_cast<uint64_t>(iterations);
     }
     if (step.send) {
       SendLink* link = links_->send(step.send_lane, program.channel);
-      if (std::find(progress.outgoing.begin(), progress.outgoing.end(), link) ==
-          progress.outgoing.end()) {
-        progress.outgoing.push_back(link);
-      }
+      const bool known = std::any_of(
+          progress.outgoing.begin(), progress.outgoing.end(),
+          [link](const Outgoing& outgoing) { return outgoing.link == link; });
+      if (!known) progress.outgoing.push_back({link, link->filled});
     }
   }
   return progress;
 }
 
 void Driver::Run(const std::vector<Program>& programs, int iterations,
-                 const std::byte* input, std::byte* output,
-                 const std::string& what) {
+                 std::byte* input, std::byte* output, const std::string& what) {
   input_ = input;
   output_ = output;
   idle_turns_ = 0;
@@ -81,13 +82,13 @@ void Driver::Run(const std::vector<Program>& programs, int iterations,
     for (Progress& progress : running_) {
       moved |= TakeTurn(&progress, was_idle);
       stepped &= progress.next == progress.program->steps.size();
-      for (const SendLink* link : progress.outgoing) {
-        sent &= link->done == link->filled;
+      for (const Outgoing& outgoing : progress.outgoing) {
+        sent &= outgoing.link->done == outgoing.link->filled;
       }
     }
     if (stepped && iteration + 1 < iterations) {
       ++iteration;
-      for (Progress& progress : running_) progress.next = 0;
+      for (Progress& progress : running_) Begin(&progress);
       moved = true;
     } else {
       finished = stepped && sent;
@@ -100,32 +101,64 @@ void Driver::Run(const std::vector<Program>& programs, int iterations,
   }
 }
 
+void Driver::Begin(Progress* progress) const {
+  progress->next = 0;
+  ++progress->iteration;
+  for (Outgoing& outgoing : progress->outgoing) {
+    outgoing.earlier = outgoing.link->filled;
+  }
+}
+
+// What an earlier iteration sends from the output may have to be sent again
+// until it is done.
+bool Driver::OutputIsFree(const Progress& progress) const {
+  return !in_place_ ||
+         std::all_of(progress.outgoing.begin(), progress.outgoing.end(),
+                     [](const Outgoing& outgoing) {
+                       return outgoing.link->done >= outgoing.earlier;
+                     });
+}
+
 bool Driver::TakeTurn(Progress* progress, bool was_idle) {
   bool moved = false;
   for (const Incoming& incoming : progress->incoming) {
-    moved |= PostReceives(incoming);
+    moved |= PostReceives(*progress, incoming);
   }
   // Nobody waits for a send before its slot is needed again. But a plugin may
   // get on with it in test() alone, so where there is time it is asked after;
   // and before the receive, of which the test may bring news as well.
-  for (SendLink* link : progress->outgoing) {
-    if (was_idle || link->full()) moved |= TestSends(link);
+  const bool waits = !OutputIsFree(*progress);
+  for (const Outgoing& outgoing : progress->outgoing) {
+    if (was_idle || waits || outgoing.link->full()) {
+      moved |= TestSends(outgoing.link);
+    }
   }
   moved |= TakeStep(progress);
-  for (SendLink* link : progress->outgoing) moved |= PostSends(link);
+  for (const Outgoing& outgoing : progress->outgoing) {
+    moved |= PostSends(outgoing.link);
+  }
   return moved;
 }
 
-bool Driver::PostReceives(const Incoming& incoming) {
+bool Driver::PostReceives(const Progress& progress, const Incoming& incoming) {
   RecvLink* link = incoming.link;
   bool moved = false;
   while (link->posted < incoming.end &&
          link->posted < link->consumed + kSlots) {
     // The whole slot is offered, whatever will come: the sender decides.
+    Place place = link->slot_place(link->posted);
+    size_t capacity = link->slot_bytes;
+    const uint64_t index = link->posted - incoming.begin;
+    const Step& step = *incoming.steps[index % incoming.steps.size()];
+    if (in_place_ && step.received_in_place()) {
+      if (index / incoming.steps.size() > progress.iteration) break;
+      if (!OutputIsFree(progress)) break;
+      place = {output_ + step.output, link->output_region};
+      capacity = step.bytes;
+    }
     void* request = nullptr;
-    const Result result =
-        net_->Irecv(link->comm, link->slot(link->posted), link->slot_bytes,
-                    link->tag, link->region, &request);
+    const Result result = net_->Irecv(link->comm, place.bytes, capacity,
+                                      link->tag, place.region, &request);
     if (result != Result::kSuccess) {
       Fail("irecv from rank %d, channel %d: %s", link->peer, link->channel,
            ResultName(result));
@@ -179,15 +212,21 @@ bool Driver::TakeStep(Progress* progress) {
       step.send ? links_->send(step.send_lane, program.channel) : nullptr;
   if (recv != nullptr && !HasArrived(recv)) return false;
   if (send != nullptr && send->full()) return false;
+  if (step.write && !OutputIsFree(*progress)) return false;
   if (recv != nullptr && recv->sizes[recv->consumed % kSlots] != step.bytes) {
     Fail("a message of %zu bytes from rank %d, channel %d, where %zu belong",
          recv->sizes[recv->consumed % kSlots], recv->peer, recv->channel,
          step.bytes);
   }
-  Execute(step, recv != nullptr ? recv->slot(recv->consumed) : nullptr,
-          send != nullptr ? send->slot(send->filled) : nullptr);
+  // What was received in place lies where it belongs, and leaves from there.
+  if (!in_place_ || !step.received_in_place()) {
+    const bool fills = send != nullptr && !(in_place_ && step.in_place);
+    Execute(step, recv != nullptr ? recv->slot(recv->consumed) : nullptr,
+            fills ? send->slot(send->filled) : nullptr);
+  }
   if (recv != nullptr) ++recv->consumed;
   if (send != nullptr) {
+    send->sources[send->filled % kSlots] = SourceOf(step, *send);
     send->sizes[send->filled % kSlots] = step.bytes;
     ++send->filled;
   }
@@ -198,6 +237,7 @@ bool Driver::TakeStep(Progress* progress) {
 void Driver::Execute(const Step& step, const std::byte* incoming,
                      std::byte* outgoing) const {
   std::byte* first = step.write ? output_ + step.output : outgoing;
+  if (first == nullptr) return;  // Sent from where it lies.
   std::byte* second = step.write ? outgoing : nullptr;
   const std::byte* source =
       incoming == nullptr ? input_ + step.input : incoming;
@@ -214,14 +254,21 @@ void Driver::Execute(const Step& step, const std::byte* incoming,
   }
 }
 
+Place Driver::SourceOf(const Step& step, const SendLink& link) const {
+  if (!in_place_ || !step.sent_in_place()) return link.slot_place(link.filled);
+  if (step.write) return {output_ + step.output, link.output_region};
+  return {input_ + step.input, link.input_region};
+}
+
 bool Driver::PostSends(SendLink* link) {
   bool moved = false;
   while (link->posted < link->filled) {
     const size_t slot = link->posted % kSlots;
     void* request = nullptr;
+    const Place& source = link->sources[slot];
     const Result result =
-        net_->Isend(link->comm, link->slot(link->posted), link->sizes[slot],
-                    link->tag, link->region, &request);
+        net_->Isend(link->comm, source.bytes, link->sizes[slot], link->tag,
+                    source.region, &request);
     if (result != Result::kSuccess) {
       Fail("isend of %zu bytes to rank %d, channel %d: %s", link->sizes[slot],
            link->peer, link->channel, ResultName(result));
@@ -263,8 +310,8 @@ void Driver::FailStuck(const std::string& what) const {
   uint64_t sends = 0;
   uint64_t receives = 0;
   for (const Progress& progress : running_) {
-    for (const SendLink* link : progress.outgoing) {
-      sends += link->filled - link->done;
+    for (const Outgoing& outgoing : progress.outgoing) {
+      sends += outgoing.link->filled - outgoing.link->done;
     }
     for (const Incoming& incoming : progress.incoming) {
       receives += incoming.link->posted - incoming.link->arrived;

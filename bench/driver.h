@@ -18,39 +18,54 @@ namespace hawser::bench {
 
 class Driver {
  public:
+  // `in_place`: steps that can do without slots do so. The buffers of each Run
+  // are then those that `links` has registered.
   Driver(Links* links, NetLibrary* net, Bootstrap* bootstrap, AddFunction add,
-         int timeout_s);
+         int timeout_s, bool in_place);
 
   // Runs all programs `iterations` times on the same buffers. An iteration
   // begins when the one before it has left this rank's reduction, as with
   // kernels on a stream; its receives are posted earlier. Returns when every
   // request is done. `what` names the run in an error.
   void Run(const std::vector<Program>& programs, int iterations,
-           const std::byte* input, std::byte* output, const std::string& what);
+           std::byte* input, std::byte* output, const std::string& what);
 
  private:
+  // What one link brings: in every iteration, a message for each of `steps`.
   struct Incoming {
     RecvLink* link = nullptr;
-    uint64_t end = 0;  // Of link->posted, when all iterations have theirs.
+    std::vector<const Step*> steps;
+    uint64_t begin = 0;  // Of link->posted, before the first iteration.
+    uint64_t end = 0;    // And when all iterations have theirs.
+  };
+
+  // What one link takes away.
+  struct Outgoing {
+    SendLink* link = nullptr;
+    uint64_t earlier = 0;  // Of link->filled, when this iteration began.
   };
 
   // One program under way, and the links that its steps name.
   struct Progress {
     const Program* program = nullptr;
     size_t next = 0;
+    uint64_t iteration = 0;
     std::vector<Incoming> incoming;
-    std::vector<SendLink*> outgoing;
+    std::vector<Outgoing> outgoing;
   };
 
   Progress StartOf(const Program& program, int iterations);
   bool TakeTurn(Progress* progress, bool was_idle);
-  bool PostReceives(const Incoming& incoming);
+  void Begin(Progress* progress) const;  // The next iteration.
+  bool OutputIsFree(const Progress& progress) const;
+  bool PostReceives(const Progress& progress, const Incoming& incoming);
   bool TakeStep(Progress* progress);
   bool HasArrived(RecvLink* link);
   bool PostSends(SendLink* link);
   bool TestSends(SendLink* link);
   void Execute(const Step& step, const std::byte* incoming,
                std::byte* outgoing) const;
+  Place SourceOf(const Step& step, const SendLink& link) const;
   bool TestOldest(const Link& link, void* request, const char* what,
                   size_t expected_max, size_t* size);
   void OnIdle(const std::string& what);
@@ -61,9 +76,10 @@ class Driver {
   Bootstrap* bootstrap_;
   AddFunction add_;
   int timeout_s_;
+  bool in_place_;
 
   std::vector<Progress> running_;
-  const std::byte* input_ = nullptr;
+  std::byte* input_ = nullptr;
   std::byte* output_ = nullptr;
   uint64_t idle_turns_ = 0;
   int64_t idle_since_ns_ = 0;

@@ -129,8 +129,28 @@ void Links::RegisterSlots(Link* link) {
           "regMr", *link);
 }
 
+void Links::Register(std::byte* input, size_t input_bytes, std::byte* output,
+                     size_t output_bytes) {
+  for (SendLink& to : sends_) {
+    RegisterBuffer(&to, input, input_bytes, &to.input_region);
+    RegisterBuffer(&to, output, output_bytes, &to.output_region);
+  }
+  for (RecvLink& from : recvs_) {
+    RegisterBuffer(&from, output, output_bytes, &from.output_region);
+  }
+}
+
+void Links::RegisterBuffer(Link* link, std::byte* bytes, size_t size,
+                           void** region) {
+  if (size == 0) return;
+  Require(net_->Register(link->comm, bytes, size, region), "regMr", *link);
+}
+
 uint64_t Links::Release(Link* link) {
-  Require(net_->Unregister(link->comm, link->region), "deregMr", *link);
+  for (void* region : {link->region, link->input_region, link->output_region}) {
+    if (region == nullptr) continue;
+    Require(net_->Unregister(link->comm, region), "deregMr", *link);
+  }
   return CountDamaged(link->guard());
 }
 

@@ -1,4 +1,5 @@
-// The comms of one rank, each with its eight slots of registered memory.
+// The comms of one rank, each with its eight slots of registered memory, and
+// with the input and the output registered if they may be used in place.
 // Knows: peers, comms, slots, requests.  Never: what the bytes in a slot mean.
 #pragma once
 
@@ -29,12 +30,20 @@ Bytes Allocate(size_t size);
 void SetGuard(std::byte* guard);
 uint64_t CountDamaged(const std::byte* guard);
 
+// Registered memory, and the region that it lies in.
+struct Place {
+  std::byte* bytes = nullptr;
+  void* region = nullptr;
+};
+
 struct Link {
   int peer = 0;
   int channel = 0;
   int tag = 0;  // The sender's rank, at both ends, as in NCCL.
   void* comm = nullptr;
-  void* region = nullptr;
+  void* region = nullptr;        // Of the slots.
+  void* input_region = nullptr;  // nullptr: not registered.
+  void* output_region = nullptr;
   size_t slot_bytes = 0;
   Bytes slots;
   std::array<void*, kSlots> requests{};
@@ -44,11 +53,13 @@ struct Link {
   std::byte* slot(uint64_t index) const {
     return slots.get() + index % kSlots * slot_bytes;
   }
+  Place slot_place(uint64_t index) const { return {slot(index), region}; }
 };
 
 // Slots are filled by the reduction, posted with isend, and free when done.
 struct SendLink : Link {
   uint64_t filled = 0, posted = 0, done = 0;
+  std::array<Place, kSlots> sources{};  // What takes the slot's turn.
 
   bool full() const { return filled == done + kSlots; }
 };
@@ -72,6 +83,9 @@ class Links {
   // Opens all of them at once, as NCCL does: listen, exchange handles, then
   // connect and accept in turns until each has answered.
   Links(const Shape& shape, NetLibrary* net, Bootstrap* bootstrap);
+  // For use in place, by all links, until Close.
+  void Register(std::byte* input, size_t input_bytes, std::byte* output,
+                size_t output_bytes);
   // Closes all. Returns how many guard bytes were damaged.
   uint64_t Close();
 
@@ -85,6 +99,7 @@ class Links {
  private:
   void Open(Bootstrap* bootstrap);
   void RegisterSlots(Link* link);
+  void RegisterBuffer(Link* link, std::byte* bytes, size_t size, void** region);
   uint64_t Release(Link* link);
 
   Shape shape_;

@@ -79,6 +79,9 @@ How the plugin is driven:
       --channels N           rings side by side                [2]
       --slice SIZE           largest message
                              [512K; sendrecv and alltoall: 128K]
+  -R, --local_register 0|1   1: buffers are registered with the plugin, and
+                             what need not be reduced stays in them; 0: all
+                             goes through slots                [1]
   -T, --timeout SECONDS      without progress, then the run ends  [60]
 
 Who takes part:
@@ -121,6 +124,7 @@ constexpr option kLongOptions[] = {
     {"type", required_argument, nullptr, 'd'},
     {"datatype", required_argument, nullptr, 'd'},
     {"plugin", required_argument, nullptr, 'p'},
+    {"local_register", required_argument, nullptr, 'R'},
     {"timeout", required_argument, nullptr, 'T'},
     {"verbose", no_argument, nullptr, 'v'},
     {"help", no_argument, nullptr, 'h'},
@@ -281,7 +285,7 @@ Options ParseOptions(int argc, char** argv) {
   bool max_given = false;
   opterr = 0;  // We say it ourselves, in one line.
   int letter;
-  while ((letter = getopt_long(argc, argv, ":b:e:f:n:w:c:d:p:T:vh",
+  while ((letter = getopt_long(argc, argv, ":b:e:f:n:w:c:d:p:R:T:vh",
                                kLongOptions, nullptr)) != -1) {
     switch (letter) {
       case 'b':
@@ -308,6 +312,9 @@ Options ParseOptions(int argc, char** argv) {
         break;
       case 'p':
         options.plugin = optarg;
+        break;
+      case 'R':
+        options.in_place = ParseInt("--local_register", optarg, 0, 1) == 1;
         break;
       case 'T':
         options.timeout_s = ParseInt("--timeout", optarg, 1, kTimeoutMaxS);
@@ -374,12 +381,12 @@ std::string Fingerprint(const Options& options) {
   std::snprintf(
       text, sizeof(text),
       "--ranks %d --op %s --algo %s --type %s -b %llu -e %llu -f %d -n %d "
-      "-w %d -c %d --channels %d --slice %zu",
+      "-w %d -c %d --channels %d --slice %zu -R %d",
       options.ranks, Name(options.operation), Name(options.algorithm),
       Name(options.type), static_cast<unsigned long long>(options.bytes_min),
       static_cast<unsigned long long>(options.bytes_max), options.step_factor,
       options.iterations, options.warmups, options.checks, options.channels,
-      options.slice_bytes);
+      options.slice_bytes, options.in_place ? 1 : 0);
   return text;
 }
 

@@ -59,6 +59,7 @@ struct Options {
   int device = 0;
   int channels = 2;        // What NCCL takes between two nodes with one NIC.
   size_t slice_bytes = 0;  // 0: what NCCL takes for the operation.
+  bool in_place = true;    // As NCCL does with registered buffers.
   int timeout_s = 60;      // Without any progress.
 
   // Who takes part.

@@ -117,10 +117,16 @@ class Stage {
         Bootstrap* bootstrap)
       : options_(options),
         bootstrap_(bootstrap),
-        driver_(links, net, bootstrap, AddFor(options.type), options.timeout_s),
+        driver_(links, net, bootstrap, AddFor(options.type), options.timeout_s,
+                options.in_place),
         // Any operation fits where the largest size does.
         input_(Allocate(options.bytes_max)),
-        output_(Allocate(options.bytes_max)) {}
+        output_(Allocate(options.bytes_max)) {
+    if (options.in_place) {
+      links->Register(input_.get(), options.bytes_max, output_.get(),
+                      options.bytes_max);
+    }
+  }
 
   Row RunSize(size_t bytes) {
     const size_t element = SizeOf(options_.type);
