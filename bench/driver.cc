@@ -57,7 +57,7 @@ Driver::Progress Driver::StartOf(const Program& program, int iterations) {
       const bool known = std::any_of(
           progress.outgoing.begin(), progress.outgoing.end(),
           [link](const Outgoing& outgoing) { return outgoing.link == link; });
-      if (!known) progress.outgoing.push_back({link, link->filled});
+      if (!known) progress.outgoing.push_back({link, 0, 0});
     }
   }
   return progress;
@@ -105,7 +105,7 @@ void Driver::Begin(Progress* progress) const {
   progress->next = 0;
   ++progress->iteration;
   for (Outgoing& outgoing : progress->outgoing) {
-    outgoing.earlier = outgoing.link->filled;
+    outgoing.earlier = outgoing.from_output;
   }
 }
 
@@ -229,6 +229,11 @@ bool Driver::TakeStep(Progress* progress) {
     send->sources[send->filled % kSlots] = SourceOf(step, *send);
     send->sizes[send->filled % kSlots] = step.bytes;
     ++send->filled;
+    if (in_place_ && step.sent_in_place() && step.write) {
+      for (Outgoing& outgoing : progress->outgoing) {
+        if (outgoing.link == send) outgoing.from_output = send->filled;
+      }
+    }
   }
   ++progress->next;
   return true;

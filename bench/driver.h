@@ -39,10 +39,12 @@ class Driver {
     uint64_t end = 0;    // And when all iterations have theirs.
   };
 
-  // What one link takes away.
+  // What one link takes away. Both count as link->done does: behind the last
+  // message from the output, and behind the last one of earlier iterations.
   struct Outgoing {
     SendLink* link = nullptr;
-    uint64_t earlier = 0;  // Of link->filled, when this iteration began.
+    uint64_t from_output = 0;
+    uint64_t earlier = 0;
   };
 
   // One program under way, and the links that its steps name.
