@@ -22,11 +22,11 @@ constexpr size_t kSlicesPerShare = 4;
 // Smaller slices cost more in messages than their overlap brings.
 constexpr size_t kSliceBytesMin = 64 << 10;
 // A channel with less than this to do is not worth its wake-ups.
-constexpr size_t kChannelBytesMin = 64 << 10;
+constexpr size_t kChannelBytesMin = 1 << 20;
 // Doubling sends and adds the whole vector in each round, so it is ahead for as
 // long as hops cost more than bytes. The largest size for which it is taken, by
 // rounds: for 2 ranks, 4, and from 8 on.
-constexpr std::array<size_t, 3> kDoublingBytesMax = {64 << 10, 32 << 10,
+constexpr std::array<size_t, 3> kDoublingBytesMax = {1 << 20, 64 << 10,
                                                      16 << 10};
 // The lanes of its rounds come behind the ring's.
 constexpr size_t kFirstDoublingLane = 1;
