@@ -157,7 +157,8 @@ class RightResults(unittest.TestCase):
 
     def test_slots_are_reused_many_times_with_small_slices(self):
         ways = [("--op", operation) for operation in OPERATIONS]
-        for way in (*ways, ("--algo", "doubling")):
+        slots = [(*way, "-R", 0) for way in ways]
+        for way in (*ways, *slots, ("--algo", "doubling")):
             with self.subTest(way=way):
                 self.check(*way, "--ranks", 4, "--slice", "1K", "-b", 1000012,
                            "-e", 1000012, "-n", 2, "-w", 0)
@@ -167,7 +168,7 @@ class RightResults(unittest.TestCase):
             document, out = self.check("-n", 1, "-w", 0, *options)
             return [row["algorithm"] for row in document["results"]], out
 
-        sizes = ("-b", "1K", "-e", "1M", "-f", 1024)
+        sizes = ("-b", "4K", "-e", "4M", "-f", 1024)
         for ranks in (2, 4):
             chosen, out = algorithms("--ranks", ranks, *sizes)
             self.assertEqual(chosen, ["doubling", "ring"])

@@ -105,6 +105,24 @@ TEST(AckTracker, Expand__around_the_next_number) {
   EXPECT_EQ(acks.Expand(5), PacketNumber{0x1'0000'0005});
 }
 
+TEST(AckTracker, deadline__what_is_only_asked_for_bears_patience) {
+  constexpr Duration kPatience = Duration::Micros(100);
+  AckTracker acks = Tracker();
+  wire::PacketHeader asks = Packet(0);
+  asks.ack_now = true;
+  acks.OnPacket(asks, false, kStart, kPatience);
+  EXPECT_EQ(acks.deadline(), kStart + kPatience);
+  // A gap does not, nor does a probe.
+  acks.OnPacket(Packet(2), false, kStart + kDelay, kPatience);
+  EXPECT_EQ(acks.deadline(), kStart + kDelay);
+  acks.TakeAck(kStart + kDelay, true);
+  wire::PacketHeader probe = Packet(3);
+  probe.cargo.kind = wire::CargoKind::kProbe;
+  probe.ack_now = true;
+  acks.OnPacket(probe, false, kStart + kDelay, kPatience);
+  EXPECT_EQ(acks.deadline(), kStart + kDelay);
+}
+
 TEST(AckTracker, OnPacket__duplicates_are_told_and_answered_at_once) {
   AckTracker acks = Tracker();
   acks.OnPacket(Packet(0), false, kStart);

@@ -358,7 +358,7 @@ Time Engine::NextSignAt(const Peer& peer) const {
 
 Time Engine::DeadlineOf(const Peer& peer) const {
   if (!peer.alive()) return Time::Never();
-  Time next = peer.leaving_at;
+  Time next = std::min(peer.leaving_at, peer.grants_by);
   for (const Path& path : peer.paths) {
     next = std::min(next, path.ack_deadline());
     if (!peer.needed() && path.state() == Path::State::kSuspect) continue;

@@ -75,6 +75,8 @@ class Engine {
  private:
   static constexpr size_t kReceiveBatch = 64;  // Packets per plane and turn.
   static constexpr size_t kTurnPackets = 64;   // Sent per turn, all peers.
+  // With so many grants out, the next may wait for data to go with.
+  static constexpr uint64_t kGrantsAhead = 4;
   // An ack that is due waits so long for cargo to go with, while packets keep
   // coming: as long as a turn takes that is full of work.
   static constexpr Duration kAckPatience = Duration::Micros(20);
@@ -111,6 +113,7 @@ class Engine {
   // outbound.cc
   bool TakeRequests(Time now);
   void DrainQueue(FlowRecord& record, Time now);
+  void PushGrant(FlowRecord& record, Time now);
   bool SendAcks(bool received, Time now);
   bool AckDue(const Peer& peer, Time by) const;
   void SendAcksOver(Peer& peer, const Path& path, Time now);

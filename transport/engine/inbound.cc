@@ -62,8 +62,9 @@ void Engine::OnPacket(std::span<const std::byte> bytes,
   Path& path = peer.paths[decoded->header.path.value];
   decoded->header.number =
       path.Expand(static_cast<uint32_t>(decoded->header.number.value));
-  const Arrival arrival = path.OnPacket(decoded->header, datagram.ecn_marked,
-                                        now - datagram.waited);
+  const Arrival arrival =
+      path.OnPacket(decoded->header, datagram.ecn_marked, now - datagram.waited,
+                    peer.patience.span());
   const uint16_t bit = path.id().value;
   peer.ack_waiting[bit / 64] |= uint64_t{1} << bit % 64;
   if (now - peer.arriving_since > kArrivingSpan) {
@@ -191,7 +192,7 @@ void Engine::Settle(Peer& peer, Time now) {
       case wire::CargoKind::kGrant:
         if (FlowRecord* record = peer.receives.Find(cargo.flow)) {
           record->receive->OnSettled(cargo, delivered);
-          if (record->ready()) peer.ready_receives.Push(record);
+          if (record->ready()) PushGrant(*record, now);
         }
         break;
       case wire::CargoKind::kClose:

@@ -54,9 +54,21 @@ void Engine::DrainQueue(FlowRecord& record, Time now) {
   }
   UpdateBusy(record, now);
   if (record.ready() && peer.alive()) {
-    (record.send ? peer.ready_sends : peer.ready_receives).Push(&record);
+    record.send ? peer.ready_sends.Push(&record) : PushGrant(record, now);
   }
   Touch(peer);
+}
+
+// The far side is not short of grants while several are out.
+void Engine::PushGrant(FlowRecord& record, Time now) {
+  Peer& peer = *record.peer;
+  const Duration span = peer.patience.span();
+  if (record.receive->granted() < kGrantsAhead || span == Duration()) {
+    peer.grants_by = Time::Never();
+  } else if (peer.ready_receives.empty()) {
+    peer.grants_by = now + span;
+  }
+  peer.ready_receives.Push(&record);
 }
 
 // --- Acks ------------------------------------------------------------------
@@ -72,6 +84,7 @@ bool Engine::SendAcks(bool received, Time now) {
     const Path* path = PickAckPath(*peer, now);
     if (path == nullptr) continue;
     SendAcksOver(*peer, *path, now);
+    peer->patience.OnAlone(now);
     any = true;
   }
   if (any) FlushAll();
@@ -211,13 +224,22 @@ bool Engine::SendCargoTo(Peer& peer, size_t& budget, Time now) {
     for (Path& path : peer.paths) SendWantedProbe(peer, path, now);
   }
   if (!peer.HasCargo()) return false;
+  if (peer.HasOnlyGrants() && peer.grants_by != Time::Never() &&
+      now < peer.grants_by && !AckDue(peer, now)) {
+    return false;
+  }
+  peer.grants_by = Time::Never();
   for (const Path& path : peer.paths) RefreshSendable(peer, path, now);
   bool sent = false;
+  bool sent_data = false;
   while (budget > 0 && peer.HasCargo()) {
     const PathId id = peer.scheduler->Pick({peer.paths, peer.sendable}, now);
     if (id == kNoPath) break;
     Path& path = peer.paths[id.value];
-    if (AckDue(peer, now)) SendAcksOver(peer, path, now);
+    sent_data |= !peer.HasOnlyGrants();
+    if (AckDue(peer, now + peer.patience.span())) {
+      SendAcksOver(peer, path, now);
+    }
     const size_t count =
         SendBurst(peer, path, std::min(budget, RoomFor(peer, path)), now);
     budget -= count;
@@ -227,6 +249,9 @@ bool Engine::SendCargoTo(Peer& peer, size_t& budget, Time now) {
       SendProbe(peer, path, larger, now);
     }
     RefreshSendable(peer, path, now);
+  }
+  if (sent) {
+    sent_data ? peer.patience.OnData(now) : peer.patience.OnAlone(now);
   }
   // Windows and pacers call again by acks and deadlines; a spent budget and a
   // full NIC do not.
@@ -262,9 +287,11 @@ size_t Engine::SendBurst(Peer& peer, Path& path, size_t most, Time now) {
         *cargo, static_cast<uint32_t>(wire::kDataHeaderBytes) + cargo->length,
         now);
     const bool goes_on = path.CanSend(full, now) && peer.HasCargo();
-    // The receiver need not wait for more of this path where a train ends.
+    // The receiver need not wait for more of this path where a train ends. The
+    // ack of a grant has time: the data that it calls for says as much.
     const bool last = !goes_on || (count == most && most > 1);
-    SendPacket(peer, path, record, *cargo, numbered, last);
+    SendPacket(peer, path, record, *cargo, numbered,
+               last && cargo->kind != wire::CargoKind::kGrant);
     if (!goes_on) break;
   }
   return count;

@@ -11,6 +11,7 @@
 #include "transport/base/ids.h"
 #include "transport/base/time.h"
 #include "transport/engine/config.h"
+#include "transport/engine/patience.h"
 #include "transport/message/recv_flow.h"
 #include "transport/message/request.h"
 #include "transport/message/send_flow.h"
@@ -118,6 +119,9 @@ struct Peer {
 
   FlowTable sends, receives;
   ReadyList ready_sends, ready_receives;
+  // Until when the grants that are ready may wait; Never: they do not.
+  Time grants_by = Time::Never();
+  Patience patience;
   std::vector<wire::Cargo> closes;  // kClose, yet to leave; oldest first.
   uint32_t open_closes = 0;         // Those, and the ones on their way.
   uint32_t busy_flows = 0;
@@ -141,6 +145,7 @@ struct Peer {
   bool HasCargo() const {
     return !closes.empty() || !ready_receives.empty() || !ready_sends.empty();
   }
+  bool HasOnlyGrants() const { return closes.empty() && ready_sends.empty(); }
 };
 
 // The only place where a policy's name in Config becomes an object.

@@ -34,6 +34,8 @@ class RecvFlow {
   bool full() const { return messages_.full(); }  // OnPosted must wait.
   bool ready() const;  // Next() would return something.
   bool idle() const;   // No request is open.
+  // Messages that were granted and have not been received.
+  uint64_t granted() const { return next_grant_ - messages_.begin(); }
   // All messages before this one have been received whole.
   MessageId first_open() const { return IdOf(messages_.begin()); }
 

@@ -24,11 +24,10 @@ PacketNumber AckTracker::Expand(uint32_t low) const {
 }
 
 Arrival AckTracker::OnPacket(const wire::PacketHeader& header, bool ecn_marked,
-                             Time arrived_at) {
+                             Time arrived_at, Duration patience) {
   const uint64_t number = header.number.value;
   // A probe has no other purpose than its ack.
-  bool at_once = header.ack_now || header.padded ||
-                 header.cargo.kind == wire::CargoKind::kProbe;
+  bool at_once = header.padded || header.cargo.kind == wire::CargoKind::kProbe;
   const Arrival arrival = Note(number, arrived_at, &at_once);
   oldest_wanted_ = std::max(
       oldest_wanted_, number - std::min<uint64_t>(header.open_span, number));
@@ -37,11 +36,10 @@ Arrival AckTracker::OnPacket(const wire::PacketHeader& header, bool ecn_marked,
     if (ecn_marked) ++ecn_marked_;
   }
   ++waiting_;
-  if (at_once || waiting_ >= every_) {
-    due_ = std::min(due_, arrived_at);
-  } else {
-    due_ = std::min(due_, arrived_at + delay_);
-  }
+  const Duration wait = at_once || waiting_ >= every_ ? Duration()
+                        : header.ack_now              ? patience
+                                                      : delay_;
+  due_ = std::min(due_, arrived_at + wait);
   return arrival;
 }
 

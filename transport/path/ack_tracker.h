@@ -19,6 +19,7 @@ class AckTracker {
   // An ack is due after `every` packets, `delay` after the first that waits,
   // or at once if the sender asked, a gap showed, or a duplicate came (its ack
   // may have been lost). RFC 9000 section 13.2 has the same three reasons.
+  // What was only asked for may have to wait for `patience`.
   AckTracker(PathId path, uint32_t every, Duration delay);
 
   // A. What is.
@@ -28,7 +29,7 @@ class AckTracker {
       uint32_t low) const;  // The whole of a number on the wire.
   // B. What happened. `header.number` is whole. `arrived_at` <= now.
   Arrival OnPacket(const wire::PacketHeader& header, bool ecn_marked,
-                   Time arrived_at);
+                   Time arrived_at, Duration patience = Duration());
   // C. What next. Nothing until one is due. `force`: whatever waits.
   std::optional<wire::Ack> TakeAck(Time now, bool force = false);
 

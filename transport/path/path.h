@@ -97,8 +97,9 @@ class Path {
                    Time now);
   // `host_heard` is when anything last came from the far host, on any path.
   AckSummary OnDeadline(Time host_heard, SettledList& out, Time now);
+  // An ack that the packet asks for may wait for `patience`.
   Arrival OnPacket(const wire::PacketHeader& header, bool ecn_marked,
-                   Time arrived_at);
+                   Time arrived_at, Duration patience = Duration());
   // The peer is gone: whatever is open is lost, without a word to congestion
   // control.
   void OnPeerLost(SettledList& out);
