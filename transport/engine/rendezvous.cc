@@ -101,7 +101,12 @@ class HandshakeStream {
     const int on = 1;
     setsockopt(fd_, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
   }
-  ~HandshakeStream() { close(fd_); }
+  // A process that was forked meanwhile has a copy of the descriptor, and
+  // while one is open close() tells the far side nothing.
+  ~HandshakeStream() {
+    shutdown(fd_, SHUT_WR);
+    close(fd_);
+  }
   HandshakeStream(const HandshakeStream&) = delete;
   HandshakeStream& operator=(const HandshakeStream&) = delete;
 
@@ -162,10 +167,11 @@ class HandshakeStream {
     held_ = 0;
     header_.reset();
   }
-  // The far side sees a reset, and not an end of file, when this closes.
+  // The far side sees a reset, and not an end of file, whoever else has a copy
+  // of the descriptor.
   void Abort() const {
-    const linger now = {1, 0};
-    setsockopt(fd_, SOL_SOCKET, SO_LINGER, &now, sizeof(now));
+    const sockaddr nowhere = {AF_UNSPEC, {}};
+    connect(fd_, &nowhere, sizeof(nowhere));
   }
 
  private:
@@ -201,12 +207,12 @@ absl::StatusOr<std::unique_ptr<Listener>> Listener::Create(Endpoint& endpoint) {
       listen(listener->fd_, SOMAXCONN) != 0 ||
       getsockname(listener->fd_, reinterpret_cast<sockaddr*>(&address),
                   &length) != 0) {
-    return absl::UnavailableError(
+    return absl::ResourceExhaustedError(
         LastError(absl::StrCat("cannot listen on ", where).c_str()));
   }
   if (getrandom(&listener->nonce_, sizeof(listener->nonce_), 0) !=
       sizeof(listener->nonce_)) {
-    return absl::UnavailableError(LastError("getrandom"));
+    return absl::ResourceExhaustedError(LastError("getrandom"));
   }
   HandleWords words;
   words.engines = endpoint.engines();
@@ -220,7 +226,9 @@ absl::StatusOr<std::unique_ptr<Listener>> Listener::Create(Endpoint& endpoint) {
 
 Listener::~Listener() {
   for (const auto& guest : guests_) guest->stream.Abort();
-  if (fd_ >= 0) close(fd_);
+  if (fd_ < 0) return;
+  shutdown(fd_, SHUT_RDWR);  // Whoever waits in its queue is reset.
+  close(fd_);
 }
 
 absl::StatusOr<std::unique_ptr<FlowEnd>> Listener::Accept() {
