@@ -191,7 +191,12 @@ absl::StatusOr<Endpoint*> Devices::Open(Device& device) {
                                                         : nccl::LogLevel::kInfo,
                                line);
                          });
-    if (!endpoint.ok()) return endpoint.status();
+    if (!endpoint.ok()) {
+      // Nobody but this machine was asked.
+      return absl::IsInvalidArgument(endpoint.status())
+                 ? endpoint.status()
+                 : absl::ResourceExhaustedError(endpoint.status().message());
+    }
     device.endpoint = *std::move(endpoint);
   }
   return device.endpoint.get();

@@ -21,7 +21,8 @@ namespace {
 absl::Status Draw(wire::EndpointIdentity* identity) {
   uint64_t words[2];
   if (getrandom(words, sizeof(words), 0) != sizeof(words)) {
-    return absl::UnavailableError(absl::StrCat("getrandom: ", strerror(errno)));
+    return absl::ResourceExhaustedError(
+        absl::StrCat("getrandom: ", strerror(errno)));
   }
   *identity = {words[0], words[1]};
   return absl::OkStatus();
