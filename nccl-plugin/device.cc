@@ -9,10 +9,8 @@
 #include <cstdlib>
 
 #include "absl/strings/str_cat.h"
-#include "absl/strings/str_join.h"
 #include "absl/strings/str_replace.h"
 #include "absl/strings/str_split.h"
-#include "transport/datapath/interfaces.h"
 
 // The leak checker's, where there is one.
 extern "C" __attribute__((weak)) void __lsan_ignore_object(const void*);
@@ -141,42 +139,24 @@ absl::Status Devices::Prepare(int traffic_class) {
   if (traffic_class >= 0 && config_.traffic_class == 0) {
     config_.traffic_class = traffic_class & 0xfc;
   }
-  const AddressFamily family =
-      config_.family == "AF_INET"    ? AddressFamily::kIpv4
-      : config_.family == "AF_INET6" ? AddressFamily::kIpv6
-                                     : AddressFamily::kAny;
-  auto interfaces = FindInterfaces(config_.interfaces, family);
-  if (!interfaces.ok()) return interfaces.status();
-  devices_.clear();
-  for (Interface& interface : *interfaces) {
-    if (devices_.empty() || config_.aggregate == 0) {
-      devices_.push_back(std::make_unique<Device>());
-      devices_.back()->name = config_.aggregate != 0
-                                  ? "hawser"
-                                  : absl::StrCat("hawser-", interface.name);
-    }
-    Device& device = *devices_.back();
-    if (device.interfaces.size() == wire::kMaxPlanes) {
-      Log(nccl::LogLevel::kInfo, absl::StrCat("interface ", interface.name,
-                                              " is left out: a device "
-                                              "has at most ",
-                                              wire::kMaxPlanes, " planes"));
-      continue;
-    }
-    device.speed_mbps +=
-        interface.speed_mbps > 0 ? interface.speed_mbps : kUnknownSpeedMbps;
-    if (device.pci_path.empty()) device.pci_path = interface.pci_path;
-    device.interfaces.push_back(std::move(interface));
+  std::vector<std::string> remarks;
+  auto offers = FindDevices(config_, &remarks);
+  if (!offers.ok()) return offers.status();
+  for (const std::string& remark : remarks) {
+    Log(nccl::LogLevel::kInfo, remark);
   }
-  for (const auto& device : devices_) {
-    Log(nccl::LogLevel::kInfo,
-        absl::StrCat("device ", device->name, " over ",
-                     absl::StrJoin(device->interfaces, ", ",
-                                   [](std::string* out, const Interface& one) {
-                                     absl::StrAppend(out, one.name, " (",
-                                                     ToString(one.address),
-                                                     ")");
-                                   })));
+  devices_.clear();
+  for (DeviceOffer& offer : *offers) {
+    auto device = std::make_unique<Device>();
+    for (const Interface& interface : offer.interfaces) {
+      device->speed_mbps +=
+          interface.speed_mbps > 0 ? interface.speed_mbps : kUnknownSpeedMbps;
+      if (device->pci_path.empty()) device->pci_path = interface.pci_path;
+    }
+    Log(nccl::LogLevel::kInfo, absl::StrCat("device ", offer.name, " over ",
+                                            ToString(offer.interfaces)));
+    device->offer = std::move(offer);
+    devices_.push_back(std::move(device));
   }
   // What cannot work is better said now than at the first connection.
   return Open(*devices_.front()).status();
@@ -185,7 +165,7 @@ absl::Status Devices::Prepare(int traffic_class) {
 absl::StatusOr<Endpoint*> Devices::Open(Device& device) {
   if (!device.endpoint) {
     auto endpoint =
-        Endpoint::Create(config_, device.interfaces,
+        Endpoint::Create(config_, device.offer.interfaces,
                          [this](LogLevel level, const std::string& line) {
                            Log(level == LogLevel::kWarn ? nccl::LogLevel::kWarn
                                                         : nccl::LogLevel::kInfo,

@@ -15,6 +15,7 @@
 #include "nccl-plugin/net_abi.h"
 #include "transport/engine/config.h"
 #include "transport/engine/endpoint.h"
+#include "transport/engine/find_devices.h"
 
 namespace hawser {
 
@@ -23,10 +24,9 @@ nccl::Result ToNccl(const absl::Status& status);
 
 // One device as NCCL sees it.
 struct Device {
-  std::string name;
+  DeviceOffer offer;
   std::string pci_path;  // Empty: none.
   int speed_mbps = 0;
-  std::vector<Interface> interfaces;
   std::unique_ptr<Endpoint> endpoint;  // From its first use on.
 };
 

@@ -60,7 +60,7 @@ Result Describe(int dev, Properties* to) {
   const Device* device = Devices::Get().device(dev);
   if (device == nullptr) return Result::kInvalidArgument;
   *to = {};
-  to->name = const_cast<char*>(device->name.c_str());
+  to->name = const_cast<char*>(device->offer.name.c_str());
   if (!device->pci_path.empty()) {
     to->pciPath = const_cast<char*>(device->pci_path.c_str());
   }

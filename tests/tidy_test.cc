@@ -146,10 +146,9 @@ const std::vector<Arrows>& AllArrows() {
         "transport/sim/", "absl/"}},
       // The plugin knows the endpoint and how to make one, and nothing below.
       {"nccl-plugin/",
-       {"nccl-plugin/", "transport/base/", "transport/datapath/interfaces.h",
-        "transport/engine/endpoint.h", "transport/engine/rendezvous.h",
-        "transport/engine/config.h", "transport/engine/metrics.h",
-        "transport/engine/log.h", "absl/"}},
+       {"nccl-plugin/", "transport/base/", "transport/engine/endpoint.h",
+        "transport/engine/find_devices.h", "transport/engine/rendezvous.h",
+        "transport/engine/config.h", "absl/"}},
       // A benchmark may look into any room, and speaks to plugins by NCCL's
       // ABI.
       {"bench/",

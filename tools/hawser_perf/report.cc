@@ -225,13 +225,8 @@ json MakeDocument(const Plan& plan, json client, json server,
 
 void PrintHead(const Plan& plan, const Endpoint& endpoint,
                const std::string& server) {
-  std::string planes;
-  for (const Interface& one : endpoint.interfaces()) {
-    absl::StrAppend(&planes, planes.empty() ? "" : ", ", one.name, " (",
-                    ToString(one.address), ")");
-  }
   std::printf("# hawser_perf to %s: %s\n# over %s\n", server.c_str(),
-              Describe(plan).c_str(), planes.c_str());
+              Describe(plan).c_str(), ToString(endpoint.interfaces()).c_str());
   std::string columns;
   if (plan.latency) {
     columns = absl::StrFormat(" %12s %10s", "round trips", "mean (us)");

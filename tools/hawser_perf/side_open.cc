@@ -9,9 +9,9 @@
 #include "absl/strings/escaping.h"
 #include "absl/strings/str_cat.h"
 #include "tools/hawser_perf/side.h"
-#include "transport/datapath/interfaces.h"
 #include "transport/engine/clock.h"
 #include "transport/engine/config.h"
+#include "transport/engine/find_devices.h"
 
 namespace hawser::perf {
 
@@ -21,14 +21,9 @@ absl::StatusOr<std::unique_ptr<Endpoint>> MakeEndpoint(bool verbose) {
   auto config = Config::FromEnvironment(
       [](const char* name) -> const char* { return std::getenv(name); });
   if (!config.ok()) return config.status();
-  auto interfaces = FindInterfaces(
-      config->interfaces, config->family == "AF_INET"    ? AddressFamily::kIpv4
-                          : config->family == "AF_INET6" ? AddressFamily::kIpv6
-                                                         : AddressFamily::kAny);
-  if (!interfaces.ok()) return interfaces.status();
-  // Each interface would be a device of its own; this is the first.
-  if (config->aggregate == 0) interfaces->resize(1);
-  return Endpoint::Create(*config, *std::move(interfaces),
+  auto offers = FindDevices(*config);
+  if (!offers.ok()) return offers.status();
+  return Endpoint::Create(*config, std::move(offers->front().interfaces),
                           [verbose](LogLevel level, const std::string& line) {
                             if (level != LogLevel::kWarn && !verbose) return;
                             std::fprintf(stderr, "hawser_perf: %s\n",

@@ -193,10 +193,7 @@ absl::StatusOr<std::vector<Interface>> FindInterfaces(
         [&](const Interface& one) { return Selects(selection, one.name); });
   }
   if (!chosen.empty()) return chosen;
-  const std::string there_are =
-      absl::StrJoin(*listed, ", ", [](std::string* out, const Interface& one) {
-        absl::StrAppend(out, one.name, " (", ToString(one.address), ")");
-      });
+  const std::string there_are = ToString(*listed);
   return absl::NotFoundError(absl::StrCat(
       "no interface that is up and has ", NameOf(family),
       selection.empty() ? "" : " is chosen by ", std::string(selection),
@@ -223,6 +220,13 @@ std::string ToString(const sockaddr_storage& address) {
     return absl::StrCat("[", host, "]:", ntohs(in6.sin6_port));
   }
   return absl::StrCat("(address family ", address.ss_family, ")");
+}
+
+std::string ToString(const std::vector<Interface>& interfaces) {
+  return absl::StrJoin(
+      interfaces, ", ", [](std::string* out, const Interface& one) {
+        absl::StrAppend(out, one.name, " (", ToString(one.address), ")");
+      });
 }
 
 }  // namespace hawser

@@ -42,5 +42,7 @@ bool Selects(std::string_view selection, std::string_view name);
 
 // "192.0.2.1:4791", "[2001:db8::1]:4791"; the port is left out if it is 0.
 std::string ToString(const sockaddr_storage& address);
+// "eth0 (192.0.2.1), eth1 (192.0.2.65)".
+std::string ToString(const std::vector<Interface>& interfaces);
 
 }  // namespace hawser

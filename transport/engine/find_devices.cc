@@ -1,0 +1,37 @@
+#include "transport/engine/find_devices.h"
+
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "transport/wire/handshake.h"
+
+namespace hawser {
+
+absl::StatusOr<std::vector<DeviceOffer>> FindDevices(
+    const Config& config, std::vector<std::string>* remarks) {
+  auto interfaces = FindInterfaces(
+      config.interfaces, config.family == "AF_INET"    ? AddressFamily::kIpv4
+                         : config.family == "AF_INET6" ? AddressFamily::kIpv6
+                                                       : AddressFamily::kAny);
+  if (!interfaces.ok()) return interfaces.status();
+  std::vector<DeviceOffer> offers;
+  for (Interface& interface : *interfaces) {
+    if (offers.empty() || config.aggregate == 0) {
+      offers.push_back({config.aggregate != 0
+                            ? "hawser"
+                            : absl::StrCat("hawser-", interface.name),
+                        {}});
+    }
+    std::vector<Interface>& planes = offers.back().interfaces;
+    if (planes.size() < wire::kMaxPlanes) {
+      planes.push_back(std::move(interface));
+    } else if (remarks != nullptr) {
+      remarks->push_back(absl::StrCat("interface ", interface.name,
+                                      " is left out: a device has at most ",
+                                      wire::kMaxPlanes, " planes"));
+    }
+  }
+  return offers;
+}
+
+}  // namespace hawser
