@@ -105,7 +105,8 @@ nccl::Result Comm::Fail(CommRequest& request, Request::Outcome outcome) {
 
 // --- Connecting ------------------------------------------------------------
 
-nccl::Result ListenComm::Listen(int dev, void* handle, void** listen_comm) {
+nccl::Result ListenComm::Listen(const void* context, int dev, void* handle,
+                                void** listen_comm) {
   *listen_comm = nullptr;
   auto endpoint = Devices::Get().endpoint(dev);
   if (!endpoint.ok()) return FailWith(endpoint.status(), "listen");
@@ -113,9 +114,9 @@ nccl::Result ListenComm::Listen(int dev, void* handle, void** listen_comm) {
   if (!listener.ok()) return FailWith(listener.status(), "listen");
   std::memset(handle, 0, nccl::kHandleMaxBytes);
   std::memcpy(handle, (*listener)->handle().data(), kListenHandleBytes);
-  auto comm = std::make_unique<ListenComm>(*std::move(listener));
+  auto comm = std::make_unique<ListenComm>(*std::move(listener), context);
   *listen_comm = comm.get();
-  Devices::Get().Hold(std::move(comm), /*established=*/false);
+  Devices::Get().Hold(std::move(comm), Devices::State::kHalfOpen, context);
   return nccl::Result::kSuccess;
 }
 
@@ -127,11 +128,12 @@ nccl::Result ListenComm::Accept(void** recv_comm) {
   if (*flow == nullptr) return nccl::Result::kSuccess;
   auto comm = std::make_unique<Comm>(*std::move(flow), Direction::kReceive);
   *recv_comm = comm.get();
-  Devices::Get().Hold(std::move(comm), /*established=*/true);
+  Devices::Get().Hold(std::move(comm), Devices::State::kEstablished, context_);
   return nccl::Result::kSuccess;
 }
 
-nccl::Result Connect(int dev, void* handle, void** send_comm) {
+nccl::Result Connect(const void* context, int dev, void* handle,
+                     void** send_comm) {
   *send_comm = nullptr;
   Devices& devices = Devices::Get();
   auto* bytes = static_cast<std::byte*>(handle);
@@ -143,7 +145,8 @@ nccl::Result Connect(int dev, void* handle, void** send_comm) {
     auto connector = Connector::Create(**endpoint, {bytes, kListenHandleBytes});
     if (!connector.ok()) return FailWith(connector.status(), "connect");
     note.connector = connector->get();
-    note.ticket = devices.Hold(*std::move(connector), /*established=*/false);
+    note.ticket =
+        devices.Hold(*std::move(connector), Devices::State::kHalfOpen, context);
     std::memcpy(bytes + kListenHandleBytes, &note, sizeof(note));
   }
   auto flow = note.connector->Connect();
@@ -152,7 +155,7 @@ nccl::Result Connect(int dev, void* handle, void** send_comm) {
   if (flow.ok()) {
     auto comm = std::make_unique<Comm>(*std::move(flow), Direction::kSend);
     *send_comm = comm.get();
-    devices.Hold(std::move(comm), /*established=*/true);
+    devices.Hold(std::move(comm), Devices::State::kEstablished, context);
   }
   devices.Drop(note.connector);
   if (!flow.ok()) return FailWith(flow.status(), "connect");

@@ -51,20 +51,25 @@ class Comm {
 
 class ListenComm {
  public:
-  static nccl::Result Listen(int dev, void* handle, void** listen_comm);
-  explicit ListenComm(std::unique_ptr<Listener> listener)
-      : home_(&Devices::Get()), listener_(std::move(listener)) {}
+  static nccl::Result Listen(const void* context, int dev, void* handle,
+                             void** listen_comm);
+  ListenComm(std::unique_ptr<Listener> listener, const void* context)
+      : home_(&Devices::Get()),
+        listener_(std::move(listener)),
+        context_(context) {}
   // *recv_comm == nullptr: call again.
   nccl::Result Accept(void** recv_comm);
 
  private:
   const Devices* const home_;
   std::unique_ptr<Listener> listener_;
+  const void* const context_;
 };
 
 // *send_comm == nullptr: call again, with the same handle: what is under way
 // is noted in it.
-nccl::Result Connect(int dev, void* handle, void** send_comm);
+nccl::Result Connect(const void* context, int dev, void* handle,
+                     void** send_comm);
 nccl::Result Close(void* held);  // Any of the above; null is no error.
 
 }  // namespace hawser

@@ -123,7 +123,9 @@ absl::Status Devices::Begin(nccl::Logger logger, int traffic_class,
     }
     prepared_ = true;
   }
-  *context = contexts_.insert(std::make_unique<char>()).first->get();
+  auto begun = std::make_unique<Context>();
+  *context = begun.get();
+  contexts_[*context] = std::move(begun);
   return absl::OkStatus();
 }
 
@@ -182,14 +184,14 @@ absl::StatusOr<Endpoint*> Devices::Open(Device& device) {
   return device.endpoint.get();
 }
 
-void Devices::End(void* context) {
+void Devices::End(const void* context) {
   std::lock_guard<std::mutex> lock(mutex_);
-  for (auto it = contexts_.begin(); it != contexts_.end(); ++it) {
-    if (it->get() != context) continue;
-    contexts_.erase(it);
-    CloseIfUnused();
-    return;
-  }
+  if (contexts_.erase(context) == 0) return;
+  std::erase_if(held_, [&](const auto& one) {
+    return one.second.context == context &&
+           one.second.state == State::kHalfOpen;
+  });
+  CloseIfUnused();
 }
 
 int Devices::count() {
@@ -228,7 +230,7 @@ void Devices::Drop(const void* held) {
 void Devices::CloseIfUnused() {
   if (!contexts_.empty() || !prepared_) return;
   for (const auto& [pointer, holding] : held_) {
-    if (holding.established) return;
+    if (holding.state == State::kEstablished) return;
   }
   Close();
 }

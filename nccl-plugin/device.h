@@ -7,7 +7,6 @@
 #include <map>
 #include <memory>
 #include <mutex>
-#include <set>
 #include <string>
 #include <vector>
 
@@ -43,24 +42,28 @@ class Devices {
   // Begins a context. The first one reads the environment and finds the
   // interfaces. InvalidArgument names the variable and what was expected.
   absl::Status Begin(nccl::Logger logger, int traffic_class, void** context);
-  // Ends one; null and unknown contexts are ignored, because NCCL 2.28 ends
-  // contexts whose beginning failed. After the last, every thread is joined
-  // and everything is closed, but not before the last established comm is.
-  void End(void* context);
+  // Ends one, when nobody uses it any more: NCCL ends a context that several
+  // communicators share with the last of them. What was half open in it goes,
+  // for NCCL closes no such thing. Null and unknown contexts are ignored,
+  // because NCCL 2.28 ends contexts whose beginning failed. After the last,
+  // every thread is joined and everything is closed, but not before the last
+  // established comm is.
+  void End(const void* context);
 
   int count();
   const Device* device(int dev);  // Null: no such device.
   // The device's endpoint, made if need be. InvalidArgument: no such device.
   absl::StatusOr<Endpoint*> endpoint(int dev);
 
-  // Keeps what NCCL holds a pointer to. What it forgets to give back is
-  // destroyed with the last context. `established`: keeps the endpoints alive
-  // until it is dropped. Returns its ticket, which is never used again.
+  // Keeps what NCCL holds a pointer to until it is dropped. kHalfOpen: or until
+  // its context ends, or the last one if it has none. kEstablished: and keeps
+  // the endpoints alive. Returns its ticket, which is never used again.
+  enum class State : uint8_t { kHalfOpen, kEstablished };
   template <class T>
-  uint64_t Hold(std::unique_ptr<T> held, bool established) {
+  uint64_t Hold(std::unique_ptr<T> held, State state, const void* context) {
     std::lock_guard<std::mutex> lock(mutex_);
     const void* key = held.get();
-    held_[key] = {std::move(held), established, ++tickets_};
+    held_[key] = {std::move(held), state, context, ++tickets_};
     return tickets_;
   }
   // Is it still the one that was given that ticket?
@@ -71,9 +74,12 @@ class Devices {
   void Log(nccl::LogLevel level, const std::string& line) const;
 
  private:
+  // A communicator of NCCL's. That it is there is all there is to know.
+  struct Context {};
   struct Holding {
     std::shared_ptr<void> held;  // Shared with nobody: it remembers its type.
-    bool established = false;
+    State state = State::kHalfOpen;
+    const void* context = nullptr;  // Null: before v11 there are none.
     uint64_t ticket = 0;
   };
   Devices();
@@ -89,7 +95,7 @@ class Devices {
   std::atomic<nccl::Logger> logger_{nullptr};  // Not under the lock.
   Config config_;
   bool prepared_ = false;
-  std::set<std::unique_ptr<char>> contexts_;
+  std::map<const void*, std::unique_ptr<Context>> contexts_;
   std::map<const void*, Holding> held_;
   uint64_t tickets_ = 0;
   std::vector<std::unique_ptr<Device>> devices_;

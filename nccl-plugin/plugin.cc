@@ -18,6 +18,8 @@ constexpr char kName[] = "Hawser";
 // tells NCCL.
 constexpr int kMaxComms = 65'000;
 constexpr size_t kMaxMessage = size_t{1} << 30;
+// Before v11 there is one context, and it ends with the unloading.
+constexpr void* kNoContext = nullptr;
 
 // --- Contexts --------------------------------------------------------------
 
@@ -38,7 +40,7 @@ Result InitV11(void** ctx, uint64_t, nccl::v10::CommConfig* config,
       ctx);
 }
 Result InitV10(nccl::Logger log, nccl::ProfilerCallback) {
-  void* context = nullptr;  // Ends with the unloading.
+  void* context = nullptr;
   return Begin(log, nccl::kTrafficClassUndefined, &context);
 }
 Result InitV9(nccl::Logger log) { return InitV10(log, nullptr); }
@@ -92,24 +94,24 @@ Result Describe(int dev, Properties* to) {
 // --- Connections -----------------------------------------------------------
 
 Result Listen(int dev, void* handle, void** comm) {
-  return ListenComm::Listen(dev, handle, comm);
+  return ListenComm::Listen(kNoContext, dev, handle, comm);
 }
-Result ListenV11(void*, int dev, void* handle, void** comm) {
-  return ListenComm::Listen(dev, handle, comm);
+Result ListenV11(void* ctx, int dev, void* handle, void** comm) {
+  return ListenComm::Listen(ctx, dev, handle, comm);
 }
 Result ConnectV6(int dev, void* handle, void** comm) {
-  return Connect(dev, handle, comm);
+  return Connect(kNoContext, dev, handle, comm);
 }
 Result ConnectV7(int dev, void* handle, void** comm, nccl::DeviceHandle**) {
-  return Connect(dev, handle, comm);
+  return Connect(kNoContext, dev, handle, comm);
 }
 Result ConnectV10(int dev, nccl::v10::CommConfig*, void* handle, void** comm,
                   nccl::DeviceHandle**) {
-  return Connect(dev, handle, comm);
+  return Connect(kNoContext, dev, handle, comm);
 }
-Result ConnectV11(void*, int dev, void* handle, void** comm,
+Result ConnectV11(void* ctx, int dev, void* handle, void** comm,
                   nccl::DeviceHandle**) {
-  return Connect(dev, handle, comm);
+  return Connect(ctx, dev, handle, comm);
 }
 Result AcceptV6(void* listen_comm, void** comm) {
   return static_cast<ListenComm*>(listen_comm)->Accept(comm);

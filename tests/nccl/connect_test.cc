@@ -324,6 +324,70 @@ TEST_F(ConnectTest, FinalizeReapsWhatIsHalfOpen) {
   EXPECT_EQ(far.api.close_listen(far_listen), Result::kSuccess);
 }
 
+// One communicator is given up; the others go on.
+TEST_F(ConnectTest, FinalizeReapsItsOwnContextOnly) {
+  Rank far;
+  Handle far_handle;
+  void* far_listen = nullptr;
+  ASSERT_EQ(far.api.listen(far.context, 0, far_handle.data(), &far_listen),
+            Result::kSuccess);
+  const Environment environment;
+  Library library;
+  const Api api = library.Newest();
+  void *stays = nullptr, *goes = nullptr;
+  ASSERT_EQ(api.init(&stays), Result::kSuccess);
+  Handle kept_handle;
+  void *kept_listen = nullptr, *kept_send = nullptr, *none = nullptr;
+  ASSERT_EQ(api.listen(stays, 0, kept_handle.data(), &kept_listen),
+            Result::kSuccess);
+  ASSERT_EQ(api.connect(stays, 0, kept_handle.data(), &kept_send),
+            Result::kSuccess);
+  // Its guest is let in, so that no descriptor comes later.
+  const int without_guest = OpenDescriptors();
+  ASSERT_TRUE(Until([&] {
+    EXPECT_EQ(api.accept(kept_listen, &none), Result::kSuccess);
+    return OpenDescriptors() == without_guest + 1;
+  }));
+  const int descriptors = OpenDescriptors();
+  ASSERT_EQ(api.init(&goes), Result::kSuccess);
+  for (int i = 0; i < 5; ++i) {
+    Handle handle, to_far = far_handle;
+    void *listen = nullptr, *send = nullptr;
+    ASSERT_EQ(api.listen(goes, 0, handle.data(), &listen), Result::kSuccess);
+    ASSERT_EQ(api.connect(goes, 0, handle.data(), &send), Result::kSuccess);
+    ASSERT_EQ(api.connect(goes, 0, to_far.data(), &send), Result::kSuccess);
+    ASSERT_EQ(far.api.accept(far_listen, &none), Result::kSuccess);
+  }
+  // One that is established stays, whatever becomes of its context.
+  Link link = Connect(api, goes, api, goes);
+  EXPECT_GT(OpenDescriptors(), descriptors + 10);
+  ASSERT_EQ(api.finalize(goes), Result::kSuccess);
+  EXPECT_TRUE(Until([&] {
+    EXPECT_EQ(far.api.accept(far_listen, &none), Result::kSuccess);
+    EXPECT_EQ(none, nullptr);
+    return OpenDescriptors() == descriptors;
+  }));
+  Exchange(link, 1000);
+  link.Close();
+  // What was half open in the other context comes to its end.
+  Link kept = {&api, &api};
+  ASSERT_TRUE(Until([&] {
+    if (kept.send == nullptr) {
+      EXPECT_EQ(api.connect(stays, 0, kept_handle.data(), &kept.send),
+                Result::kSuccess);
+    }
+    if (kept.receive == nullptr) {
+      EXPECT_EQ(api.accept(kept_listen, &kept.receive), Result::kSuccess);
+    }
+    return kept.send != nullptr && kept.receive != nullptr;
+  }));
+  Exchange(kept, 1000);
+  kept.Close();
+  EXPECT_EQ(api.close_listen(kept_listen), Result::kSuccess);
+  EXPECT_EQ(far.api.close_listen(far_listen), Result::kSuccess);
+  EXPECT_EQ(api.finalize(stays), Result::kSuccess);
+}
+
 TEST_F(ConnectTest, IpVersion6) {
   const Variables six = {{"HAWSER_SOCKET_FAMILY", "AF_INET6"}};
   {
