@@ -21,14 +21,17 @@ static_assert(kListenHandleBytes + sizeof(Note) <= nccl::kHandleMaxBytes);
 // large as this.
 constexpr size_t kMostBytes = INT32_MAX;
 
-nccl::Result FailWith(const absl::Status& status, const char* what) {
-  Devices::Get().Log(nccl::LogLevel::kWarn,
-                     absl::StrCat(what, ": ", status.message()));
+nccl::Result FailWith(const Devices& devices, const absl::Status& status,
+                      const char* what) {
+  devices.Log(nccl::LogLevel::kWarn,
+              absl::StrCat(what, ": ", status.message()));
   return ToNccl(status);
 }
 
-nccl::Result FailAfterFork(const char* what) {
-  return FailWith(absl::FailedPreconditionError(
+// By the parent's logger: a child that has not begun anything has none.
+nccl::Result FailAfterFork(const Devices& parents, const char* what) {
+  return FailWith(parents,
+                  absl::FailedPreconditionError(
                       "this comm belongs to the process that forked this one"),
                   what);
 }
@@ -40,15 +43,17 @@ nccl::Result FailAfterFork(const char* what) {
 nccl::Result Comm::Start(void* memory, size_t bytes, int tag, void** request) {
   *request = nullptr;
   const bool sends = direction_ == Direction::kSend;
-  if (home_ != &Devices::Get()) return FailAfterFork(sends ? "isend" : "irecv");
+  const char* const call = sends ? "isend" : "irecv";
+  if (home_ != &Devices::Get()) return FailAfterFork(*home_, call);
   // A buffer may be larger than any message.
   if (!sends) bytes = std::min(bytes, kMostBytes);
   if (bytes > kMostBytes || (memory == nullptr && bytes > 0)) {
     return FailWith(
+        *home_,
         absl::InvalidArgumentError(absl::StrCat(
             "a message has 0..", kMostBytes, " bytes at an address, and not ",
             bytes, " at 0x", absl::Hex(reinterpret_cast<uintptr_t>(memory)))),
-        sends ? "isend" : "irecv");
+        call);
   }
   Request* started = flow_->Submit(
       {static_cast<std::byte*>(memory), static_cast<uint32_t>(bytes), 0},
@@ -62,10 +67,11 @@ nccl::Result Comm::Start(void* memory, size_t bytes, int tag, void** request) {
 
 nccl::Result Comm::Test(CommRequest& request, int* done, int* size) {
   *done = 0;
-  if (home_ != &Devices::Get()) return FailAfterFork("test");
+  if (home_ != &Devices::Get()) return FailAfterFork(*home_, "test");
   if (request.failure != nccl::Result::kSuccess) return request.failure;
   if (request.request == nullptr) {
     return FailWith(
+        *home_,
         absl::InvalidArgumentError("this request was reported as done before"),
         "test");
   }
@@ -84,7 +90,7 @@ nccl::Result Comm::Test(CommRequest& request, int* done, int* size) {
 nccl::Result Comm::Fail(CommRequest& request, Request::Outcome outcome) {
   if (outcome == Request::Outcome::kTruncated) {
     request.failure = nccl::Result::kInvalidUsage;
-    Devices::Get().Log(
+    home_->Log(
         nccl::LogLevel::kWarn,
         direction_ == Direction::kSend
             ? absl::StrCat("isend: a message of ", request.bytes,
@@ -98,8 +104,7 @@ nccl::Result Comm::Fail(CommRequest& request, Request::Outcome outcome) {
   // One warning per peer: a thousand comms may hang on it.
   bool first = false;
   const std::string why = flow_->Failure(&first);
-  Devices::Get().Log(first ? nccl::LogLevel::kWarn : nccl::LogLevel::kInfo,
-                     why);
+  home_->Log(first ? nccl::LogLevel::kWarn : nccl::LogLevel::kInfo, why);
   return request.failure;
 }
 
@@ -108,23 +113,24 @@ nccl::Result Comm::Fail(CommRequest& request, Request::Outcome outcome) {
 nccl::Result ListenComm::Listen(const void* context, int dev, void* handle,
                                 void** listen_comm) {
   *listen_comm = nullptr;
-  auto endpoint = Devices::Get().endpoint(dev);
-  if (!endpoint.ok()) return FailWith(endpoint.status(), "listen");
+  Devices& devices = Devices::Get();
+  auto endpoint = devices.endpoint(dev);
+  if (!endpoint.ok()) return FailWith(devices, endpoint.status(), "listen");
   auto listener = Listener::Create(**endpoint);
-  if (!listener.ok()) return FailWith(listener.status(), "listen");
+  if (!listener.ok()) return FailWith(devices, listener.status(), "listen");
   std::memset(handle, 0, nccl::kHandleMaxBytes);
   std::memcpy(handle, (*listener)->handle().data(), kListenHandleBytes);
   auto comm = std::make_unique<ListenComm>(*std::move(listener), context);
   *listen_comm = comm.get();
-  Devices::Get().Hold(std::move(comm), Devices::State::kHalfOpen, context);
+  devices.Hold(std::move(comm), Devices::State::kHalfOpen, context);
   return nccl::Result::kSuccess;
 }
 
 nccl::Result ListenComm::Accept(void** recv_comm) {
   *recv_comm = nullptr;
-  if (home_ != &Devices::Get()) return FailAfterFork("accept");
+  if (home_ != &Devices::Get()) return FailAfterFork(*home_, "accept");
   auto flow = listener_->Accept();
-  if (!flow.ok()) return FailWith(flow.status(), "accept");
+  if (!flow.ok()) return FailWith(*home_, flow.status(), "accept");
   if (*flow == nullptr) return nccl::Result::kSuccess;
   auto comm = std::make_unique<Comm>(*std::move(flow), Direction::kReceive);
   *recv_comm = comm.get();
@@ -141,9 +147,11 @@ nccl::Result Connect(const void* context, int dev, void* handle,
   std::memcpy(&note, bytes + kListenHandleBytes, sizeof(note));
   if (!devices.Holds(note.connector, note.ticket)) {
     auto endpoint = devices.endpoint(dev);
-    if (!endpoint.ok()) return FailWith(endpoint.status(), "connect");
+    if (!endpoint.ok()) return FailWith(devices, endpoint.status(), "connect");
     auto connector = Connector::Create(**endpoint, {bytes, kListenHandleBytes});
-    if (!connector.ok()) return FailWith(connector.status(), "connect");
+    if (!connector.ok()) {
+      return FailWith(devices, connector.status(), "connect");
+    }
     note.connector = connector->get();
     note.ticket =
         devices.Hold(*std::move(connector), Devices::State::kHalfOpen, context);
@@ -158,7 +166,7 @@ nccl::Result Connect(const void* context, int dev, void* handle,
     devices.Hold(std::move(comm), Devices::State::kEstablished, context);
   }
   devices.Drop(note.connector);
-  if (!flow.ok()) return FailWith(flow.status(), "connect");
+  if (!flow.ok()) return FailWith(devices, flow.status(), "connect");
   return nccl::Result::kSuccess;
 }
 

@@ -14,6 +14,11 @@
 namespace hawser {
 namespace {
 
+std::string NotOurs(const std::string& call) {
+  return "NET/Hawser : " + call +
+         ": this comm belongs to the process that forked this one";
+}
+
 TEST(Fork, ChildIsAStranger) {
   LogBook::Clear();
   const Environment environment;
@@ -43,6 +48,9 @@ TEST(Fork, ChildIsAStranger) {
                          &request) == Result::kSuccess;
       bad += b.api.test(receive.request, &done, &size) == Result::kSuccess;
       bad += done != 0;
+      bad += LogBook::Warnings() != std::vector<std::string>{NotOurs("isend"),
+                                                             NotOurs("irecv"),
+                                                             NotOurs("test")};
       bad += a.api.close_send(link.send) != Result::kSuccess;
       bad += b.api.close_receive(link.receive) != Result::kSuccess;
       bad += a.api.finalize(a.context) != Result::kSuccess;
