@@ -21,6 +21,9 @@ namespace {
 // What NCCL assumes of a NIC whose speed is not known.
 constexpr int kUnknownSpeedMbps = 10'000;
 
+constexpr int kEcnBits = 0x03;
+int WithoutEcn(int traffic_class) { return traffic_class & 0xff & ~kEcnBits; }
+
 std::atomic<Devices*> this_process{nullptr};
 
 // Above zero when the process is ending. It outlives the library, so it can
@@ -122,6 +125,8 @@ absl::Status Devices::Begin(nccl::Logger logger, int traffic_class,
       return ready;
     }
     prepared_ = true;
+  } else {
+    TellOfTrafficClass(traffic_class);
   }
   auto begun = std::make_unique<Context>();
   *context = begun.get();
@@ -138,9 +143,9 @@ absl::Status Devices::Prepare(int traffic_class) {
   for (const auto line : absl::StrSplit(used, '\n', absl::SkipEmpty())) {
     Log(nccl::LogLevel::kInfo, absl::StrCat(line, " set by environment"));
   }
-  if (traffic_class >= 0 && config_.traffic_class == 0) {
-    config_.traffic_class = traffic_class & 0xfc;
-  }
+  // As with NCCL's own transports: what a communicator says goes before what
+  // the environment does.
+  if (traffic_class >= 0) config_.traffic_class = WithoutEcn(traffic_class);
   std::vector<std::string> remarks;
   auto offers = FindDevices(config_, &remarks);
   if (!offers.ok()) return offers.status();
@@ -162,6 +167,26 @@ absl::Status Devices::Prepare(int traffic_class) {
   }
   // What cannot work is better said now than at the first connection.
   return Open(*devices_.front()).status();
+}
+
+void Devices::AskForTrafficClass(int wanted) {
+  std::lock_guard<std::mutex> lock(mutex_);
+  TellOfTrafficClass(wanted);
+}
+
+void Devices::TellOfTrafficClass(int wanted) {
+  // Once for each: NCCL asks with every connection.
+  if (wanted < 0 || wanted == warned_traffic_class_ ||
+      WithoutEcn(wanted) == config_.traffic_class) {
+    return;
+  }
+  warned_traffic_class_ = wanted;
+  Log(nccl::LogLevel::kWarn,
+      absl::StrCat("a communicator asks for traffic class ", wanted,
+                   ", but this process's sockets have ", config_.traffic_class,
+                   " by now; expected the same for all communicators, or "
+                   "HAWSER_TRAFFIC_CLASS=",
+                   WithoutEcn(wanted)));
 }
 
 absl::StatusOr<Endpoint*> Devices::Open(Device& device) {
@@ -240,6 +265,7 @@ void Devices::Close() {
   held_.clear();  // Before the endpoints that it hangs on.
   WriteStats();
   devices_.clear();
+  warned_traffic_class_ = nccl::kTrafficClassUndefined;
   prepared_ = false;
 }
 

@@ -39,8 +39,9 @@ class Devices {
   // The library is being unloaded, or the process ends.
   static void OnUnload();
 
-  // Begins a context. The first one reads the environment and finds the
-  // interfaces. InvalidArgument names the variable and what was expected.
+  // Begins a context. The first one reads the environment, finds the interfaces
+  // and decides on the traffic class. InvalidArgument names the variable and
+  // what was expected.
   absl::Status Begin(nccl::Logger logger, int traffic_class, void** context);
   // Ends one, when nobody uses it any more: NCCL ends a context that several
   // communicators share with the last of them. What was half open in it goes,
@@ -49,6 +50,9 @@ class Devices {
   // every thread is joined and everything is closed, but not before the last
   // established comm is.
   void End(const void* context);
+  // A communicator wants this traffic class. All of them share the sockets, so
+  // it gets a warning if that is not what these have.
+  void AskForTrafficClass(int wanted);
 
   int count();
   const Device* device(int dev);  // Null: no such device.
@@ -87,6 +91,7 @@ class Devices {
   absl::StatusOr<Endpoint*> Open(Device& device);
   void CloseIfUnused();
   void Close();
+  void TellOfTrafficClass(int wanted);
   void WriteStats();
 
   // Held all the while things are opened and closed, so that nobody can begin
@@ -94,6 +99,7 @@ class Devices {
   std::mutex mutex_;
   std::atomic<nccl::Logger> logger_{nullptr};  // Not under the lock.
   Config config_;
+  int warned_traffic_class_ = nccl::kTrafficClassUndefined;
   bool prepared_ = false;
   std::map<const void*, std::unique_ptr<Context>> contexts_;
   std::map<const void*, Holding> held_;

@@ -105,8 +105,11 @@ Result ConnectV6(int dev, void* handle, void** comm) {
 Result ConnectV7(int dev, void* handle, void** comm, nccl::DeviceHandle**) {
   return Connect(kNoContext, dev, handle, comm);
 }
-Result ConnectV10(int dev, nccl::v10::CommConfig*, void* handle, void** comm,
-                  nccl::DeviceHandle**) {
+Result ConnectV10(int dev, nccl::v10::CommConfig* config, void* handle,
+                  void** comm, nccl::DeviceHandle**) {
+  if (config != nullptr) {
+    Devices::Get().AskForTrafficClass(config->trafficClass);
+  }
   return Connect(kNoContext, dev, handle, comm);
 }
 Result ConnectV11(void* ctx, int dev, void* handle, void** comm,

@@ -1,6 +1,7 @@
 // What the operator says in the environment, and what the plugin says to it.
 #include <ifaddrs.h>
 #include <net/if.h>
+#include <netinet/in.h>
 #include <sched.h>
 #include <sys/socket.h>
 
@@ -8,8 +9,10 @@
 #include <cstdlib>
 #include <fstream>
 #include <map>
+#include <set>
 #include <sstream>
 #include <string>
+#include <utility>
 
 #include "nlohmann/json.hpp"
 #include "tests/nccl/process.h"
@@ -116,6 +119,73 @@ TEST_F(EnvironmentTest, StatsFileCannotBeWritten) {
   { Rank rank(Variables{{"HAWSER_STATS_FILE", "/nowhere/stats.json"}}); }
   EXPECT_THAT(LogBook::Warnings(),
               ElementsAre(HasSubstr("/nowhere/stats.json")));
+}
+
+// --- The traffic class ---------------------------------------------------
+
+// What IP_TOS says of the process's UDP sockets, without the ECN bits.
+std::set<int> TrafficClasses() {
+  std::set<int> classes;
+  for (int fd = 0; fd < 1024; ++fd) {
+    int type = 0, tos = 0;
+    socklen_t length = sizeof type;
+    if (getsockopt(fd, SOL_SOCKET, SO_TYPE, &type, &length) == 0 &&
+        type == SOCK_DGRAM &&
+        getsockopt(fd, IPPROTO_IP, IP_TOS, &tos, &length) == 0) {
+      classes.insert(tos & 0xfc);
+    }
+  }
+  return classes;
+}
+
+TEST_F(EnvironmentTest, FirstCommunicatorDecidesOnTheTrafficClass) {
+  const Environment environment(Variables{{"HAWSER_TRAFFIC_CLASS", "40"}});
+  Library library;
+  const auto* net = library.Table<nccl::v12::Net>(12);
+  const auto begin = [&](int traffic_class) {
+    void* context = nullptr;
+    nccl::v10::CommConfig config = {traffic_class};
+    EXPECT_EQ(net->init(&context, 1, &config, LogBook::Write, nullptr),
+              Result::kSuccess);
+    return context;
+  };
+  for (const auto& [asked, used] :
+       {std::pair(nccl::kTrafficClassUndefined, 40), std::pair(104, 104)}) {
+    LogBook::Clear();
+    void* first = begin(asked);
+    // What only receives has none.
+    EXPECT_THAT(TrafficClasses(), ElementsAre(0, used));
+    void* second = begin(nccl::kTrafficClassUndefined);
+    void* third = begin(used);
+    EXPECT_THAT(LogBook::Warnings(), ElementsAre());
+    void* fourth = begin(8);
+    void* fifth = begin(8);
+    EXPECT_THAT(LogBook::Warnings(),
+                ElementsAre(AllOf(HasSubstr("traffic class 8,"),
+                                  HasSubstr("have " + std::to_string(used)))));
+    for (void* context : {first, second, third, fourth, fifth}) {
+      EXPECT_EQ(net->finalize(context), Result::kSuccess);
+    }
+  }
+}
+
+// It says so with every connection, and after the sockets were made.
+TEST_F(EnvironmentTest, TrafficClassOfVersion10) {
+  Library library;
+  const auto* net = library.Table<nccl::v10::Net>(10);
+  ASSERT_EQ(net->init(LogBook::Write, nullptr), Result::kSuccess);
+  Handle handle;
+  void *listen = nullptr, *send = nullptr;
+  nccl::DeviceHandle* device = nullptr;
+  ASSERT_EQ(net->listen(0, handle.data(), &listen), Result::kSuccess);
+  for (const int wanted : {nccl::kTrafficClassUndefined, 0, 104, 104}) {
+    nccl::v10::CommConfig config = {wanted};
+    ASSERT_EQ(net->connect(0, &config, handle.data(), &send, &device),
+              Result::kSuccess);
+  }
+  EXPECT_THAT(LogBook::Warnings(),
+              ElementsAre(HasSubstr("HAWSER_TRAFFIC_CLASS=104")));
+  EXPECT_EQ(net->closeListen(listen), Result::kSuccess);
 }
 
 // --- Several interfaces ----------------------------------------------------

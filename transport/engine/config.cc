@@ -132,7 +132,9 @@ std::vector<ConfigRow> MakeRows() {
              "Kernel buffer that is asked for, per socket and direction."),
       Number("HAWSER_TRAFFIC_CLASS", "", &Config::traffic_class, 0, 252,
              "The IP traffic class byte of every packet; its ECN bits are "
-             "ours."),
+             "ours. From NCCL 2.28 on, what the first communicator's "
+             "configuration says goes before it; a later one that says "
+             "something else gets a warning."),
       Text("HAWSER_STATS_FILE", &Config::stats_file, "a file name",
            "Where a JSON report of every path is written when the transport "
            "ends."),
