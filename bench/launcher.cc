@@ -29,6 +29,9 @@ constexpr long kGraceNs = 300 * 1000 * 1000;
 constexpr time_t kLookS = 1;
 constexpr int kSignalExit = 128;  // As shells count: 128 + signal.
 
+// As wait() tells of a process that exited with 1.
+constexpr int kStatusUnknown = 1 << 8;
+
 struct Child {
   pid_t pid = -1;  // -1 once it has been reaped.
   int status = 0;
@@ -108,9 +111,11 @@ std::vector<std::string> ArgumentsOf(int rank, int root_fd,
 void Reap(std::vector<Child>* children) {
   for (Child& child : *children) {
     if (child.pid < 0) continue;
-    if (waitpid(child.pid, &child.status, WNOHANG) == child.pid) {
-      child.pid = -1;
-    }
+    const pid_t reaped = waitpid(child.pid, &child.status, WNOHANG);
+    if (reaped == 0) continue;
+    // Reaped by another, so nobody knows how it ended: not well, then.
+    if (reaped < 0) child.status = kStatusUnknown;
+    child.pid = -1;
   }
 }
 
@@ -163,6 +168,9 @@ int Watch(const sigset_t& signals, std::vector<Child>* children) {
 }  // namespace
 
 int RunLauncher(const Options& options, int argc, char** argv) {
+  // Whoever started us may ignore it, and where it is ignored a child that has
+  // ended is gone before we ask how. The ranks inherit this.
+  signal(SIGCHLD, SIG_DFL);
   const StatsFolder stats(options.ranks);
   const int root_fd = ListenAt("127.0.0.1:0");
   const sigset_t signals = WatchedSignals();

@@ -25,13 +25,15 @@ TYPES = ("int8", "uint8", "int32", "uint32", "int64", "uint64", "float",
          "double")
 
 
-def start(*options, plugin=PLUGIN, **environment):
+def start(*options, plugin=PLUGIN, before=None, **environment):
+    """`before` is called in the new process, before the program."""
     env = {**os.environ, **environment}
     if "HAWSER_STATS_FILE" not in environment:
         env.pop("HAWSER_STATS_FILE", None)
     return subprocess.Popen(
         [PROGRAM, "--plugin", plugin, *map(str, options)],
-        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=env)
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=env,
+        preexec_fn=before)
 
 
 def finish(process, limit_s=RUN_LIMIT_S):
@@ -240,6 +242,13 @@ class RightResults(unittest.TestCase):
             self.assertEqual(status, 0, err)
             self.assertIn("where HAWSER_STATS_FILE says", out)
             self.assertTrue(os.path.exists(mine))
+
+    def test_started_by_one_that_ignores_its_children(self):
+        status, out, err = finish(
+            start("-b", 4, "-e", 4, before=lambda: signal.signal(
+                signal.SIGCHLD, signal.SIG_IGN)), END_LIMIT_S)
+        self.assertEqual(status, 0, err)
+        self.assertEqual(len(table(out)), 1)
 
     def test_nothing_checked(self):
         status, out, _ = run("-b", "1K", "-e", "1K", "-c", 0)
