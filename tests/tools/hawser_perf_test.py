@@ -6,6 +6,7 @@ Usage: hawser_perf_test.py PROGRAM [unittest arguments]
 
 import json
 import os
+import resource
 import signal
 import socket
 import subprocess
@@ -23,11 +24,13 @@ PEER_TIMEOUT_MS = 1000
 END_LIMIT_S = 10
 
 
-def start(*options, **environment):
+def start(*options, before=None, **environment):
+    """`before` is called in the new process, before the program."""
     env = {**os.environ, "HAWSER_IFNAME": "lo", "HAWSER_PATHS": "4",
            "HAWSER_PEER_TIMEOUT_MS": str(PEER_TIMEOUT_MS), **environment}
     return subprocess.Popen([PROGRAM, *map(str, options)], text=True, env=env,
-                            stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+                            stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+                            preexec_fn=before)
 
 
 def finish(process, limit_s=RUN_LIMIT_S):
@@ -44,9 +47,9 @@ def finish(process, limit_s=RUN_LIMIT_S):
 class Server:
     """A server on a port of its own."""
 
-    def __init__(self, *options, **environment):
+    def __init__(self, *options, **more):
         self.process = start("server", "--bind", "127.0.0.1", "--port", 0,
-                             *options, **environment)
+                             *options, **more)
         line = self.process.stdout.readline()
         if not line.startswith("hawser_perf server at "):
             raise AssertionError(line + self.process.stderr.read())
@@ -289,6 +292,25 @@ class Failures(unittest.TestCase):
                 status, _, err = finish(client, END_LIMIT_S)
         self.assertEqual(status, 1)
         self.assertIn("is no hawser_perf", err)
+
+    def test_more_than_there_is_memory_for(self):
+        little = lambda: resource.setrlimit(resource.RLIMIT_AS,
+                                            (400 << 20, 400 << 20))
+        try:
+            server = Server(before=little)
+        except AssertionError:
+            self.skipTest("a sanitizer takes all addresses there are")
+        with server:
+            for client in (server.client("--size", "512M", "--depth", 1),
+                           start("client", "127.0.0.1", "--port", server.port,
+                                 "--size", "512M", "--depth", 1,
+                                 before=little)):
+                status, _, err = finish(client)
+                self.assertEqual(status, 1, err)
+                self.assertIn("no memory for the buffers of flow 0, 512 MiB",
+                              err)
+            status, _, err = finish(server.client("--duration", 0.2, "-q"))
+            self.assertEqual(status, 0, err)
 
     def test_once(self):
         with Server("--once") as server:

@@ -43,8 +43,9 @@ absl::Status Greet(ControlLine* control) {
   return absl::OkStatus();
 }
 
-// From the greeting until all flows are open.
+// Until all flows are open.
 absl::Status Begin(Side* side, ControlLine* control, const Plan& plan) {
+  if (absl::Status made = side->MakeLanes(); !made.ok()) return made;
   if (absl::Status greeted = Greet(control); !greeted.ok()) return greeted;
   auto handles = side->Listen();
   if (!handles.ok()) return handles.status();

@@ -1,7 +1,7 @@
 #include "tools/hawser_perf/lane.h"
 
+#include <cstdio>
 #include <cstring>
-#include <new>
 
 #include "absl/strings/str_cat.h"
 #include "transport/base/random.h"
@@ -18,6 +18,20 @@ constexpr uint64_t kStep = 0x9e3779b97f4a7c15u;
 
 constexpr size_t RoundUp(size_t size, size_t unit) {
   return (size + unit - 1) / unit * unit;
+}
+
+// What the system could give without swapping; no limit if it does not say.
+uint64_t AvailableBytes() {
+  unsigned long long kib = 0;
+  bool found = false;
+  if (std::FILE* file = std::fopen("/proc/meminfo", "re")) {
+    char line[128];
+    while (!found && std::fgets(line, sizeof(line), file) != nullptr) {
+      found = std::sscanf(line, "MemAvailable: %llu kB", &kib) == 1;
+    }
+    std::fclose(file);
+  }
+  return found ? uint64_t{kib} << 10 : UINT64_MAX;
 }
 
 }  // namespace
@@ -49,12 +63,26 @@ Lane::Lane(Direction direction, int index, const Plan& plan)
       size_bytes_(static_cast<uint32_t>(plan.size_bytes)),
       depth_(static_cast<uint64_t>(plan.depth)),
       stride_(RoundUp(plan.size_bytes, kLineBytes)),
-      verify_(plan.verify) {
-  const size_t size = RoundUp(stride_ * depth_, kPageBytes);
-  void* bytes = std::aligned_alloc(kPageBytes, size);
-  if (bytes == nullptr) throw std::bad_alloc();
+      verify_(plan.verify) {}
+
+absl::StatusOr<std::unique_ptr<Lane>> Lane::Make(Direction direction, int index,
+                                                 const Plan& plan) {
+  auto lane = std::unique_ptr<Lane>(new Lane(direction, index, plan));
+  const size_t size = RoundUp(lane->stride_ * lane->depth_, kPageBytes);
+  // The system promises more than it has, and ends who takes it at its word.
+  // Half is left to others; lanes before this one have touched all of theirs.
+  void* bytes = size <= AvailableBytes() / 2
+                    ? std::aligned_alloc(kPageBytes, size)
+                    : nullptr;
+  if (bytes == nullptr) {
+    return absl::ResourceExhaustedError(absl::StrCat(
+        "there is no memory for the buffers of flow ", index, ", ", size >> 20,
+        " MiB; expected less of --size, --flows or "
+        "--depth"));
+  }
   std::memset(bytes, 0x5a, size);
-  bytes_.reset(static_cast<std::byte*>(bytes));
+  lane->bytes_.reset(static_cast<std::byte*>(bytes));
+  return lane;
 }
 
 bool Lane::Post() {

@@ -10,6 +10,7 @@
 #include <memory>
 
 #include "absl/status/status.h"
+#include "absl/status/statusor.h"
 #include "tools/hawser_perf/plan.h"
 #include "transport/engine/endpoint.h"
 
@@ -22,8 +23,10 @@ bool IsPattern(uint64_t number, const std::byte* bytes, size_t size);
 class Lane {
  public:
   // `index`: of this flow among those of its direction. Every page of the
-  // buffers is touched.
-  Lane(Direction direction, int index, const Plan& plan);
+  // buffers is touched. ResourceExhausted: this host has no memory for them.
+  static absl::StatusOr<std::unique_ptr<Lane>> Make(Direction direction,
+                                                    int index,
+                                                    const Plan& plan);
 
   Direction direction() const { return direction_; }
   bool open() const { return flow_ != nullptr; }
@@ -48,6 +51,7 @@ class Lane {
   std::byte* buffer(uint64_t number) const {
     return bytes_.get() + number % depth_ * stride_;
   }
+  Lane(Direction direction, int index, const Plan& plan);
   Fate Fail(Request::Outcome outcome, uint32_t bytes_moved);
 
   const Direction direction_;

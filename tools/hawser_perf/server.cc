@@ -77,6 +77,7 @@ absl::Status Server::Test(ControlLine* control, const Plan& plan,
   auto endpoint = MakeEndpoint(options_.verbose);
   if (!endpoint.ok()) return endpoint.status();
   Side side(endpoint->get(), control, plan, /*client=*/false);
+  if (absl::Status made = side.MakeLanes(); !made.ok()) return made;
   auto mine = side.Listen();
   if (!mine.ok()) return mine.status();
   absl::Status status = control->Write({{"handles", *std::move(mine)}});

@@ -40,15 +40,7 @@ Side::Side(Endpoint* endpoint, ControlLine* control, const Plan& plan,
       control_(control),
       plan_(plan),
       client_(client),
-      series_(endpoint, plan.duration_s) {
-  for (int i = 0; sends() && i < plan_.flows; ++i) {
-    send_lanes_.push_back(std::make_unique<Lane>(Direction::kSend, i, plan_));
-  }
-  for (int i = 0; receives() && i < plan_.flows; ++i) {
-    receive_lanes_.push_back(
-        std::make_unique<Lane>(Direction::kReceive, i, plan_));
-  }
-}
+      series_(endpoint, plan.duration_s) {}
 
 Duration Side::handshake_timeout() const {
   return Duration::Millis(endpoint_->config().handshake_timeout_ms);

@@ -48,6 +48,8 @@ class Side {
   nlohmann::json Report() const;
 
   // B. The steps of a test, in this order.
+  // Takes the memory for all buffers.
+  absl::Status MakeLanes();
   // The handles of the flows that will come here.
   absl::StatusOr<nlohmann::json> Listen();
   // All flows, on both sides; `handles` as the far side's Listen gave them.

@@ -31,6 +31,19 @@ absl::StatusOr<std::unique_ptr<Endpoint>> MakeEndpoint(bool verbose) {
                           });
 }
 
+absl::Status Side::MakeLanes() {
+  for (int i = 0; i < plan_.flows; ++i) {
+    for (const Direction direction : {Direction::kSend, Direction::kReceive}) {
+      const bool sending = direction == Direction::kSend;
+      if (!(sending ? sends() : receives())) continue;
+      auto lane = Lane::Make(direction, i, plan_);
+      if (!lane.ok()) return lane.status();
+      (sending ? send_lanes_ : receive_lanes_).push_back(*std::move(lane));
+    }
+  }
+  return absl::OkStatus();
+}
+
 absl::StatusOr<json> Side::Listen() {
   // A listener for each flow: so both sides know which is which.
   json handles = json::array();
