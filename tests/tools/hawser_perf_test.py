@@ -278,9 +278,17 @@ class Failures(unittest.TestCase):
     def test_nobody_there(self):
         with Server() as server:
             pass
-        status, _, err = finish(server.client())
+        with tempfile.TemporaryDirectory() as folder:
+            name = os.path.join(folder, "perf.json")
+            status, _, err = finish(server.client("--json", name))
+            with open(name, encoding="utf-8") as file:
+                document = json.load(file)
         self.assertEqual(status, 1)
         self.assertRegex(err, "no server answers at 127.0.0.1, port .*refused")
+        self.assertIn(document["error"], err)
+        self.assertEqual(document["plan"]["flows"], 1)
+        for side in ("client", "server", "forward", "backward"):
+            self.assertIsNone(document[side])
 
     def test_somebody_else_there(self):
         with socket.create_server(("127.0.0.1", 0)) as other:

@@ -71,30 +71,26 @@ int Complain(const absl::Status& status) {
   return kExitFailed;
 }
 
-}  // namespace
+// What the two sides saw. Null: nothing.
+struct Seen {
+  json client, server;
+};
 
-int RunClient(const Options& options) {
+absl::Status Test(const Options& options, Seen* seen) {
   const Plan& plan = options.plan;
-  std::FILE* file = nullptr;
-  if (!options.json_file.empty()) {
-    file = std::fopen(options.json_file.c_str(), "we");
-    if (file == nullptr) {
-      return Complain(absl::NotFoundError(
-          absl::StrCat("--json ", options.json_file, ": ", strerror(errno))));
-    }
-  }
   auto endpoint = MakeEndpoint(options.verbose);
-  if (!endpoint.ok()) return Complain(endpoint.status());
+  if (!endpoint.ok()) return endpoint.status();
   auto control = ControlLine::Connect(options.host, options.port);
-  if (!control.ok()) return Complain(control.status());
+  if (!control.ok()) return control.status();
   Side side(endpoint->get(), control->get(), plan, /*client=*/true);
-  absl::Status status = Begin(&side, control->get(), plan);
-  if (!status.ok()) {
+  const auto tell = [&](const absl::Status& failure) {
     // It may have left already; then there is nobody to tell.
     (void)(*control)->Write(
-        {{"say", "failed"}, {"why", std::string(status.message())}});
-    return Complain(status);
-  }
+        {{"say", "failed"}, {"why", std::string(failure.message())}});
+    return failure;
+  };
+  absl::Status status = Begin(&side, control->get(), plan);
+  if (!status.ok()) return tell(status);
 
   CatchInterrupt();
   LiveLines live(plan);
@@ -106,19 +102,32 @@ int RunClient(const Options& options) {
     if (!options.quiet) live.OnTick(side);
     return interrupted != 0;
   });
-  json server;
-  json client = side.Report();
-  if (status.ok()) {
-    auto report = side.AwaitReport();
-    status = report.status();
-    if (report.ok()) server = *std::move(report);
-  } else {
-    (void)(*control)->Write(
-        {{"say", "failed"}, {"why", std::string(status.message())}});
+  seen->client = side.Report();
+  if (!status.ok()) return tell(status);
+  auto report = side.AwaitReport();
+  if (!report.ok()) return report.status();
+  seen->server = *std::move(report);
+  return absl::OkStatus();
+}
+
+}  // namespace
+
+int RunClient(const Options& options) {
+  std::FILE* file = nullptr;
+  if (!options.json_file.empty()) {
+    file = std::fopen(options.json_file.c_str(), "we");
+    if (file == nullptr) {
+      return Complain(absl::NotFoundError(
+          absl::StrCat("--json ", options.json_file, ": ", strerror(errno))));
+    }
   }
-  const json document = MakeDocument(plan, std::move(client), std::move(server),
-                                     std::string(status.message()));
-  PrintResults(document);
+  Seen seen;
+  absl::Status status = Test(options, &seen);
+  const bool begun = !seen.client.is_null();
+  const json document =
+      MakeDocument(options.plan, std::move(seen.client), std::move(seen.server),
+                   std::string(status.message()));
+  if (begun) PrintResults(document);
   if (file != nullptr) {
     status.Update(WriteDocument(document, options.json_file, file));
   }

@@ -13,8 +13,8 @@
 namespace hawser::perf {
 
 // The whole of it: the plan, both sides' reports as they are, and what follows
-// from them. `server` is null, and `error` says why, where a test was cut
-// short.
+// from them. Where a test was cut short `server` is null, and `error` says why;
+// where it never began, `client` is null too.
 nlohmann::json MakeDocument(const Plan& plan, nlohmann::json client,
                             nlohmann::json server, const std::string& error);
 
