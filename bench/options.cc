@@ -90,7 +90,7 @@ Who takes part:
       --root HOST:PORT       where rank 0 listens
 
 What is told:
-      --json FILE            the results, for machines
+      --json FILE            the results, for machines; no file if it fails
   -v, --verbose              the plugin's INFO lines as well
   -h, --help                 this
 

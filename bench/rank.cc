@@ -240,10 +240,8 @@ void RunSizes(const Options& options, NetLibrary* net, Bootstrap* bootstrap,
 
 int RunRank(const Options& options) {
   SetFailRank(options.rank);
-  std::FILE* json = nullptr;
-  if (options.rank == 0 && !options.json_file.empty()) {
-    json = OpenJson(options.json_file);
-  }
+  const bool writes_json = options.rank == 0 && !options.json_file.empty();
+  if (writes_json) ClaimJson(options.json_file);
   Bootstrap bootstrap(PlaceOf(options));
   AgreeOnOptions(options, &bootstrap);
   const std::string stats_file = ChooseStatsFile(options);
@@ -268,7 +266,7 @@ int RunRank(const Options& options) {
   report.paths = ReadPaths(bootstrap.AllGather(TakeStats(stats_file)));
   if (options.rank == 0) {
     PrintFoot(options, report);
-    if (json != nullptr) WriteJson(options, report, json);
+    if (writes_json) WriteJson(options, report);
   }
   bootstrap.Barrier();
   return WrongIn(report) == 0 ? 0 : kExitWrong;

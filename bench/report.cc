@@ -1,6 +1,10 @@
 #include "bench/report.h"
 
+#include <sys/stat.h>
+#include <unistd.h>
+
 #include <cerrno>
+#include <cstdio>
 #include <cstring>
 #include <nlohmann/json.hpp>
 
@@ -34,6 +38,12 @@ void PrintAlgorithm(const Options& options) {
     std::printf("# algorithm: %s up to %zu bytes, then %s\n", Name(first),
                 DoublingBytesMax(options.ranks), Name(last));
   }
+}
+
+std::FILE* OpenJson(const std::string& file) {
+  std::FILE* const opened = std::fopen(file.c_str(), "we");
+  if (opened == nullptr) Fail("--json %s: %s", file.c_str(), strerror(errno));
+  return opened;
 }
 
 }  // namespace
@@ -95,13 +105,15 @@ void PrintFoot(const Options& options, const Report& report) {
   std::fflush(stdout);
 }
 
-std::FILE* OpenJson(const std::string& file) {
-  std::FILE* opened = std::fopen(file.c_str(), "we");
-  if (opened == nullptr) Fail("--json %s: %s", file.c_str(), strerror(errno));
-  return opened;
+void ClaimJson(const std::string& file) {
+  std::fclose(OpenJson(file));
+  struct stat now;
+  if (lstat(file.c_str(), &now) == 0 && S_ISREG(now.st_mode)) {
+    unlink(file.c_str());
+  }
 }
 
-void WriteJson(const Options& options, const Report& report, std::FILE* file) {
+void WriteJson(const Options& options, const Report& report) {
   json rows = json::array();
   for (const Row& row : report.rows) {
     rows.push_back({{"size_bytes", row.bytes},
@@ -154,6 +166,7 @@ void WriteJson(const Options& options, const Report& report, std::FILE* file) {
   // Names come from the plugin; what is not UTF-8 in them is replaced.
   const std::string text =
       document.dump(1, ' ', false, json::error_handler_t::replace) + "\n";
+  std::FILE* const file = OpenJson(options.json_file);
   const bool written =
       std::fwrite(text.data(), 1, text.size(), file) == text.size();
   if (std::fclose(file) != 0 || !written) {

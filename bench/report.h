@@ -4,7 +4,6 @@
 
 #include <cstddef>
 #include <cstdint>
-#include <cstdio>
 #include <string>
 #include <vector>
 
@@ -42,8 +41,10 @@ void PrintFoot(const Options& options, const Report& report);
 
 uint64_t WrongIn(const Report& report);
 
-// Ends the process if the file cannot be written.
-std::FILE* OpenJson(const std::string& file);
-void WriteJson(const Options& options, const Report& report, std::FILE* file);
+// Both end the process if the file cannot be written. ClaimJson finds that out
+// before the run; until WriteJson there is no file, and whoever finds one finds
+// it whole. (One that is no plain file, as /dev/stdout, stays.)
+void ClaimJson(const std::string& file);
+void WriteJson(const Options& options, const Report& report);
 
 }  // namespace hawser::bench

@@ -296,6 +296,14 @@ class HonestFailures(unittest.TestCase):
         self.assertRegex(err, r"rank \d: isend of \d+ bytes to rank \d, "
                               r"channel \d: ncclSystemError \(2\)")
 
+    def test_no_document_is_left_of_a_run_that_failed(self):
+        with tempfile.TemporaryDirectory() as folder:
+            file = os.path.join(folder, "out.json")
+            with open(file, "w", encoding="utf-8") as earlier:
+                earlier.write("{}")
+            self.broken("--json", file, LOOP_PLUGIN_FAULT="fail")
+            self.assertEqual(os.listdir(folder), [])
+
     def test_a_hang_ends(self):
         _, err = self.broken("-b", "1M", "-e", "1M", "--timeout", 1,
                              LOOP_PLUGIN_FAULT="hang")
