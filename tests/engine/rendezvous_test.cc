@@ -436,6 +436,109 @@ TEST_F(RendezvousTest, RefusalArrivesAsText) {
   ServesOthers();
 }
 
+// --- Several doors ---------------------------------------------------------
+
+// Two addresses of loopback are as good as two interfaces.
+class TwoDoorsTest : public RendezvousTest {
+ protected:
+  TwoDoorsTest() {
+    two_ = Loopback();
+    two_.push_back(two_.front());
+    inet_pton(AF_INET, "127.0.0.2",
+              &reinterpret_cast<sockaddr_in&>(two_.back().address).sin_addr);
+    auto endpoint = Endpoint::Create(config_, two_, log_.sink());
+    EXPECT_TRUE(endpoint.ok()) << endpoint.status();
+    listener_.reset();
+    there_ = *std::move(endpoint);
+    listener_ = MakeListener(*there_);
+    // A port at which nobody listens, until it is asked to.
+    fd_ = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    socklen_t length = sizeof closed_;
+    closed_.sin_family = AF_INET;
+    inet_pton(AF_INET, "127.0.0.1", &closed_.sin_addr);
+    auto* address = reinterpret_cast<sockaddr*>(&closed_);
+    EXPECT_EQ(bind(fd_, address, length), 0);
+    EXPECT_EQ(getsockname(fd_, address, &length), 0);
+  }
+  ~TwoDoorsTest() override { close(fd_); }
+  // The listener's handle with that port for some of its doors.
+  ListenHandle HandleWith(std::initializer_list<size_t> closed) const {
+    ListenHandle handle = listener_->handle();
+    for (const size_t door : closed) {
+      std::memcpy(handle.data() + 34 + 20 * door, &closed_.sin_port, 2);
+    }
+    return handle;
+  }
+  void Meets(const ListenHandle& handle) {
+    auto connector = Connector::Create(*here_, handle);
+    ASSERT_TRUE(connector.ok()) << connector.status();
+    Flow flow;
+    EXPECT_TRUE(Until([&] {
+      if (!flow.send) {
+        auto made = (*connector)->Connect();
+        EXPECT_TRUE(made.ok()) << made.status();
+        if (!made.ok()) return true;
+        flow.send = *std::move(made);
+        if (flow.send) connector->reset();
+      }
+      auto made = listener_->Accept();
+      EXPECT_TRUE(made.ok()) << made.status();
+      flow.receive = *std::move(made);
+      return flow.receive != nullptr;
+    }));
+    ASSERT_TRUE(flow.send && flow.receive);
+    Exchange(flow, 1000);
+  }
+
+  std::vector<Interface> two_;
+  int fd_ = -1;
+  sockaddr_in closed_ = {};
+};
+
+TEST_F(TwoDoorsTest, EitherIsEnough) {
+  Meets(listener_->handle());
+  Meets(HandleWith({0}));
+  Meets(HandleWith({1}));
+}
+
+TEST_F(TwoDoorsTest, OneDoesNotAnswer) {
+  // Its queue is full, so the system drops what comes.
+  ASSERT_EQ(listen(fd_, 0), 0);
+  std::vector<int> queue;
+  int error = 0;
+  while (error == 0) {
+    queue.push_back(socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
+    const timeval patience = {0, 100'000};
+    setsockopt(queue.back(), SOL_SOCKET, SO_SNDTIMEO, &patience,
+               sizeof patience);
+    if (connect(queue.back(), reinterpret_cast<const sockaddr*>(&closed_),
+                sizeof closed_) != 0) {
+      error = errno;
+    }
+  }
+  EXPECT_EQ(error, EINPROGRESS);
+  Config hasty;
+  hasty.handshake_timeout_ms = 400;
+  here_ = MakeEndpoint(hasty);
+  Meets(HandleWith({0}));
+  for (const int fd : queue) close(fd);
+}
+
+TEST_F(TwoDoorsTest, BothAreClosed) {
+  auto connector = Connector::Create(*here_, HandleWith({0, 1}));
+  absl::Status status = connector.status();
+  EXPECT_TRUE(Until([&] {
+    if (status.ok()) status = (*connector)->Connect().status();
+    return !status.ok();
+  }));
+  EXPECT_EQ(status.code(), absl::StatusCode::kUnavailable);
+  const std::string port = std::to_string(ntohs(closed_.sin_port));
+  EXPECT_EQ(status.message(), "connect to 127.0.0.1:" + port +
+                                  ": Connection refused; connect to "
+                                  "127.0.0.2:" +
+                                  port + ": Connection refused");
+}
+
 // The handle of one endpoint and the port of another.
 TEST_F(RendezvousTest, ListenerIsAnother) {
   ListenHandle handle = listener_->handle();

@@ -30,18 +30,24 @@ constexpr size_t kMaxGuests = 256;
 // of silence, six probes 5 s apart.
 constexpr int kKeepIdleSeconds = 10, kKeepIntervalSeconds = 5, kKeepProbes = 6;
 
+// Where a listener can be reached, as docs/wire.md draws it.
+struct Door {
+  enum Family : uint16_t { kNone = 0, kIpv4 = 4, kIpv6 = 6 };
+  uint16_t family = kNone;
+  uint16_t port = 0;  // Network byte order, as is the address.
+  uint8_t address[16] = {};
+};
+constexpr size_t kMaxDoors = 4;
+
 // The handle's layout. Only ever copied, never pointed at.
 struct HandleWords {
   uint32_t magic = kHandleMagic;
   uint16_t version = wire::kHandshakeVersion;
   uint16_t engines = 0;
   uint64_t id = 0, secret = 0, nonce = 0;
-  uint16_t family = 0;
-  uint16_t port = 0;  // Network byte order, as is the address.
-  uint32_t scope = 0;
-  uint8_t address[16] = {};
+  Door doors[kMaxDoors];
 };
-static_assert(sizeof(HandleWords) == 56);
+static_assert(sizeof(HandleWords) == kListenHandleBytes);
 
 std::string LastError(const char* what) {
   return absl::StrCat(what, ": ", strerror(errno));
@@ -59,33 +65,35 @@ socklen_t LengthOf(const sockaddr_storage& address) {
                                       : sizeof(sockaddr_in6);
 }
 
-void Put(const sockaddr_storage& address, HandleWords& words) {
-  words.family = address.ss_family;
+// (IPv6 without a scope: link-local addresses are never used.)
+Door DoorAt(const sockaddr_storage& address) {
+  Door door;
   if (address.ss_family == AF_INET) {
     const auto& v4 = reinterpret_cast<const sockaddr_in&>(address);
-    words.port = v4.sin_port;
-    std::memcpy(words.address, &v4.sin_addr, 4);
+    door.family = Door::kIpv4;
+    door.port = v4.sin_port;
+    std::memcpy(door.address, &v4.sin_addr, 4);
   } else {
     const auto& v6 = reinterpret_cast<const sockaddr_in6&>(address);
-    words.port = v6.sin6_port;
-    words.scope = v6.sin6_scope_id;
-    std::memcpy(words.address, &v6.sin6_addr, 16);
+    door.family = Door::kIpv6;
+    door.port = v6.sin6_port;
+    std::memcpy(door.address, &v6.sin6_addr, 16);
   }
+  return door;
 }
 
-std::optional<sockaddr_storage> Get(const HandleWords& words) {
+std::optional<sockaddr_storage> AddressOf(const Door& door) {
   sockaddr_storage address = {};
-  if (words.family == AF_INET) {
+  if (door.family == Door::kIpv4) {
     auto& v4 = reinterpret_cast<sockaddr_in&>(address);
     v4.sin_family = AF_INET;
-    v4.sin_port = words.port;
-    std::memcpy(&v4.sin_addr, words.address, 4);
-  } else if (words.family == AF_INET6) {
+    v4.sin_port = door.port;
+    std::memcpy(&v4.sin_addr, door.address, 4);
+  } else if (door.family == Door::kIpv6) {
     auto& v6 = reinterpret_cast<sockaddr_in6&>(address);
     v6.sin6_family = AF_INET6;
-    v6.sin6_port = words.port;
-    v6.sin6_scope_id = words.scope;
-    std::memcpy(&v6.sin6_addr, words.address, 16);
+    v6.sin6_port = door.port;
+    std::memcpy(&v6.sin6_addr, door.address, 16);
   } else {
     return std::nullopt;
   }
@@ -110,7 +118,15 @@ class HandshakeStream {
   HandshakeStream(const HandshakeStream&) = delete;
   HandshakeStream& operator=(const HandshakeStream&) = delete;
 
-  int fd() const { return fd_; }
+  // A far side whose host died is noticed all the same.
+  void KeepAlive() const {
+    const int on = 1;
+    setsockopt(fd_, SOL_SOCKET, SO_KEEPALIVE, &on, sizeof(on));
+    setsockopt(fd_, IPPROTO_TCP, TCP_KEEPIDLE, &kKeepIdleSeconds, sizeof(int));
+    setsockopt(fd_, IPPROTO_TCP, TCP_KEEPINTVL, &kKeepIntervalSeconds,
+               sizeof(int));
+    setsockopt(fd_, IPPROTO_TCP, TCP_KEEPCNT, &kKeepProbes, sizeof(int));
+  }
   // Whether connect() has come to an end; its errno in `*error`.
   bool Connected(int* error) const {
     pollfd waits = {fd_, POLLOUT, 0};
@@ -195,56 +211,75 @@ Listener::Listener(Endpoint& endpoint) : endpoint_(endpoint) {}
 
 absl::StatusOr<std::unique_ptr<Listener>> Listener::Create(Endpoint& endpoint) {
   auto listener = std::unique_ptr<Listener>(new Listener(endpoint));
-  sockaddr_storage address = endpoint.interfaces().front().address;
-  const std::string where = ToString(address);
-  listener->fd_ =
-      socket(address.ss_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-  if (listener->fd_ < 0) {
-    return absl::ResourceExhaustedError(LastError("socket"));
+  HandleWords words;
+  absl::Status first_failure;
+  for (const Interface& interface : endpoint.interfaces()) {
+    if (listener->fds_.size() == kMaxDoors) break;
+    sockaddr_storage address = interface.address;
+    if (absl::Status opened = listener->OpenDoor(address); opened.ok()) {
+      words.doors[listener->fds_.size() - 1] = DoorAt(address);
+    } else {
+      endpoint.Log(LogLevel::kInfo, std::string(opened.message()));
+      first_failure.Update(opened);
+    }
   }
-  socklen_t length = LengthOf(address);
-  if (bind(listener->fd_, reinterpret_cast<sockaddr*>(&address), length) != 0 ||
-      listen(listener->fd_, SOMAXCONN) != 0 ||
-      getsockname(listener->fd_, reinterpret_cast<sockaddr*>(&address),
-                  &length) != 0) {
-    return absl::ResourceExhaustedError(
-        LastError(absl::StrCat("cannot listen on ", where).c_str()));
-  }
+  // An interface may be gone by now; one that is left will do.
+  if (listener->fds_.empty()) return first_failure;
   if (getrandom(&listener->nonce_, sizeof(listener->nonce_), 0) !=
       sizeof(listener->nonce_)) {
     return absl::ResourceExhaustedError(LastError("getrandom"));
   }
-  HandleWords words;
   words.engines = endpoint.engines();
   words.id = endpoint.identity().id;
   words.secret = endpoint.identity().secret;
   words.nonce = listener->nonce_;
-  Put(address, words);
   std::memcpy(listener->handle_.data(), &words, sizeof(words));
   return listener;
 }
 
+absl::Status Listener::OpenDoor(sockaddr_storage& address) {
+  const std::string where = ToString(address);
+  const int fd =
+      socket(address.ss_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+  if (fd < 0) return absl::ResourceExhaustedError(LastError("socket"));
+  socklen_t length = LengthOf(address);
+  if (bind(fd, reinterpret_cast<sockaddr*>(&address), length) != 0 ||
+      listen(fd, SOMAXCONN) != 0 ||
+      getsockname(fd, reinterpret_cast<sockaddr*>(&address), &length) != 0) {
+    const std::string why =
+        LastError(absl::StrCat("cannot listen on ", where).c_str());
+    close(fd);
+    return absl::ResourceExhaustedError(why);
+  }
+  fds_.push_back(fd);
+  return absl::OkStatus();
+}
+
 Listener::~Listener() {
   for (const auto& guest : guests_) guest->stream.Abort();
-  if (fd_ < 0) return;
-  shutdown(fd_, SHUT_RDWR);  // Whoever waits in its queue is reset.
-  close(fd_);
+  for (const int fd : fds_) {
+    shutdown(fd, SHUT_RDWR);  // Whoever waits in its queue is reset.
+    close(fd);
+  }
 }
 
 absl::StatusOr<std::unique_ptr<FlowEnd>> Listener::Accept() {
   const Time now = MonotonicNow();
   const Duration patience =
       Duration::Millis(endpoint_.config().handshake_timeout_ms);
-  while (true) {
-    const int fd = accept4(fd_, nullptr, nullptr, SOCK_NONBLOCK | SOCK_CLOEXEC);
-    if (fd < 0) {
-      if (IsOfTheSystem(errno)) {
-        return absl::ResourceExhaustedError(LastError("accept"));
+  for (const int door : fds_) {
+    while (true) {
+      const int fd =
+          accept4(door, nullptr, nullptr, SOCK_NONBLOCK | SOCK_CLOEXEC);
+      if (fd < 0) {
+        if (IsOfTheSystem(errno)) {
+          return absl::ResourceExhaustedError(LastError("accept"));
+        }
+        break;  // Nobody there, or nobody any more.
       }
-      break;  // Nobody there, or nobody any more.
+      if (guests_.size() == kMaxGuests) guests_.erase(guests_.begin());
+      guests_.push_back(std::make_unique<Guest>(fd, now + patience));
     }
-    if (guests_.size() == kMaxGuests) guests_.erase(guests_.begin());
-    guests_.push_back(std::make_unique<Guest>(fd, now + patience));
   }
   for (size_t i = 0; i < guests_.size();) {
     switch (Serve(*guests_[i], now)) {
@@ -354,8 +389,14 @@ absl::StatusOr<std::unique_ptr<Connector>> Connector::Create(
                      " bytes, and not ", handle.size()));
   }
   std::memcpy(&words, handle.data(), sizeof(words));
-  const auto address = Get(words);
-  if (words.magic != kHandleMagic || !address || words.engines == 0) {
+  auto connector = std::unique_ptr<Connector>(new Connector(endpoint));
+  for (const Door& door : words.doors) {
+    if (const auto address = AddressOf(door)) {
+      connector->doors_.push_back(*address);
+    }
+  }
+  if (words.magic != kHandleMagic || connector->doors_.empty() ||
+      words.engines == 0) {
     return absl::InvalidArgumentError(
         "this is not a handle of a Hawser listener; expected the bytes that "
         "listen() filled in, unchanged");
@@ -366,11 +407,6 @@ absl::StatusOr<std::unique_ptr<Connector>> Connector::Create(
         " of Hawser's handshake, this side version ", wire::kHandshakeVersion,
         "; expected the same on both sides"));
   }
-  auto connector = std::unique_ptr<Connector>(new Connector(endpoint));
-  connector->where_ = ToString(*address);
-  connector->deadline_ =
-      MonotonicNow() + Duration::Millis(endpoint.config().handshake_timeout_ms);
-
   // Comms to one peer are dealt out to its engines and ours alike.
   static std::atomic<uint16_t> next_engine{0};
   const auto engine = static_cast<uint16_t>(
@@ -383,23 +419,35 @@ absl::StatusOr<std::unique_ptr<Connector>> Connector::Create(
   connector->draft_.introduction.listener_nonce = words.nonce;
   connector->listener_ = {words.id, words.secret};
 
-  const int fd =
-      socket(address->ss_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-  if (fd < 0) return absl::ResourceExhaustedError(LastError("socket"));
-  connector->stream_ = std::make_unique<HandshakeStream>(fd);
-  const int on = 1;
-  setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &on, sizeof(on));
-  setsockopt(fd, IPPROTO_TCP, TCP_KEEPIDLE, &kKeepIdleSeconds, sizeof(int));
-  setsockopt(fd, IPPROTO_TCP, TCP_KEEPINTVL, &kKeepIntervalSeconds,
-             sizeof(int));
-  setsockopt(fd, IPPROTO_TCP, TCP_KEEPCNT, &kKeepProbes, sizeof(int));
-  if (connect(fd, reinterpret_cast<const sockaddr*>(&*address),
-              LengthOf(*address)) != 0 &&
-      errno != EINPROGRESS && errno != EINTR) {
-    return absl::UnavailableError(
-        LastError(absl::StrCat("connect to ", connector->where_).c_str()));
-  }
+  if (absl::Status knocked = connector->Knock(); !knocked.ok()) return knocked;
   return connector;
+}
+
+absl::Status Connector::Knock() {
+  while (tried_ < doors_.size()) {
+    const sockaddr_storage& door = doors_[tried_++];
+    where_ = ToString(door);
+    deadline_ = MonotonicNow() +
+                Duration::Millis(endpoint_.config().handshake_timeout_ms) /
+                    static_cast<int64_t>(doors_.size());
+    const int fd =
+        socket(door.ss_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+    if (fd < 0) return absl::ResourceExhaustedError(LastError("socket"));
+    stream_ = std::make_unique<HandshakeStream>(fd);
+    stream_->KeepAlive();
+    if (connect(fd, reinterpret_cast<const sockaddr*>(&door), LengthOf(door)) ==
+            0 ||
+        errno == EINPROGRESS || errno == EINTR) {
+      return absl::OkStatus();
+    }
+    OnNoAnswer(errno);
+  }
+  return absl::UnavailableError(failures_);
+}
+
+void Connector::OnNoAnswer(int error) {
+  absl::StrAppend(&failures_, failures_.empty() ? "" : "; ", "connect to ",
+                  where_, ": ", strerror(error));
 }
 
 Connector::~Connector() {
@@ -415,8 +463,9 @@ absl::StatusOr<std::unique_ptr<FlowEnd>> Connector::Connect() {
       error = ETIMEDOUT;
     }
     if (error != 0) {
-      return absl::UnavailableError(
-          absl::StrCat("connect to ", where_, ": ", strerror(error)));
+      OnNoAnswer(error);
+      if (absl::Status knocked = Knock(); !knocked.ok()) return knocked;
+      return std::unique_ptr<FlowEnd>();
     }
     if (!stream_->Write(wire::EncodeIntroduction(wire::FrameKind::kHello,
                                                  draft_.introduction))) {

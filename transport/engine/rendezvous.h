@@ -7,7 +7,8 @@
 // waits. Hello goes one way, Welcome or Refusal the other; then the connector
 // closes, and that end of file, with all of the Welcome acknowledged, is what
 // tells the listener that it was read. A connection that falls short of this
-// holds nothing beyond HAWSER_HANDSHAKE_TIMEOUT_MS.
+// holds nothing beyond HAWSER_HANDSHAKE_TIMEOUT_MS. A listener has a door at
+// each of its interfaces, and the connector knocks at one after the other.
 #pragma once
 
 #include <array>
@@ -24,16 +25,16 @@
 
 namespace hawser {
 
-// What a connector must be given. Plain bytes; 56 of them are in use.
-inline constexpr size_t kListenHandleBytes = 64;
+// What a connector must be given. Plain bytes.
+inline constexpr size_t kListenHandleBytes = 112;
 using ListenHandle = std::array<std::byte, kListenHandleBytes>;
 
 class HandshakeStream;
 
 class Listener {
  public:
-  // Listens on the address of the endpoint's first interface. The endpoint
-  // outlives the listener.
+  // Listens on the endpoint's interfaces, as many of them as a handle has room
+  // for. The endpoint outlives the listener.
   static absl::StatusOr<std::unique_ptr<Listener>> Create(Endpoint& endpoint);
   ~Listener();
 
@@ -45,12 +46,14 @@ class Listener {
  private:
   struct Guest;
   explicit Listener(Endpoint& endpoint);
+  // Takes a free port there, which becomes part of `address`.
+  absl::Status OpenDoor(sockaddr_storage& address);
   enum class Progress : uint8_t { kAgain, kAccepted, kGone };
   Progress Serve(Guest& guest, Time now);
   absl::Status Greet(Guest& guest);
 
   Endpoint& endpoint_;
-  int fd_ = -1;
+  std::vector<int> fds_;
   uint64_t nonce_ = 0;
   ListenHandle handle_ = {};
   std::vector<std::unique_ptr<Guest>> guests_;  // Oldest first.
@@ -70,10 +73,16 @@ class Connector {
 
  private:
   explicit Connector(Endpoint& endpoint);
+  // At the listener's next address, if there is one: a NIC may be dark.
+  absl::Status Knock();
+  void OnNoAnswer(int error);
 
   Endpoint& endpoint_;
+  std::vector<sockaddr_storage> doors_;  // The listener's addresses.
+  size_t tried_ = 0;                     // Of those.
+  std::string failures_;                 // What became of them.
+  std::string where_;                    // The last of them.
   Time deadline_;  // For the TCP connection alone: the listener takes its time.
-  std::string where_;
   wire::EndpointIdentity listener_;
   std::unique_ptr<HandshakeStream> stream_;
   Endpoint::Draft draft_;
