@@ -123,16 +123,17 @@ def udp_ping_pong(text):
 
 
 def hawser_stream(text):
-    """As iperf3(), from hawser_perf's --json; and "gap_ms", the longest time
-    in which no message arrived whole."""
+    """As iperf3(), from hawser_perf's --json, by the receiver as well; and
+    "gap_ms", the longest time in which no message arrived whole."""
     document = _hawser(text)
     try:
-        forward = document["forward"]
-        return {"bytes": forward["bytes"], "seconds": forward["seconds"],
-                "gbps": forward["goodput_gbps"],
-                "gap_ms": forward["longest_gap_ms"]}
+        received = document["server"]["received"]
+        return {"bytes": received["bytes"], "seconds": received["seconds"],
+                "gbps": received["goodput_gbps"],
+                "gap_ms": received["longest_gap_ms"]}
     except (KeyError, TypeError):
-        raise Unreadable("hawser_perf's JSON lacks forward") from None
+        raise Unreadable("hawser_perf's JSON lacks what the server "
+                         "received") from None
 
 
 def hawser_round_trips(text):

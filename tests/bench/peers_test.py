@@ -45,8 +45,10 @@ IPERF3 = {
 
 HAWSER = {
     "hawser_perf": 1, "error": None, "wrong_messages": 0,
-    "forward": {"bytes": 1 << 30, "seconds": 2.0, "goodput_gbps": 4.29,
+    "forward": {"bytes": 1 << 30, "seconds": 2.1, "goodput_gbps": 4.09,
                 "longest_gap_ms": 12.5},
+    "server": {"received": {"bytes": 1 << 30, "seconds": 2.0,
+                            "goodput_gbps": 4.29, "longest_gap_ms": 12.5}},
     "round_trip": {"count": 9, "min_us": 1, "p50_us": 20.5, "p90_us": 21,
                    "p99_us": 30, "p99_9_us": 45, "max_us": 99}}
 
@@ -120,7 +122,7 @@ class Outputs(unittest.TestCase):
         self.assertEqual(found, {"count": 9, "p50_us": 20.5, "p99_us": 30,
                                  "p99_9_us": 45})
         for broken in ({"error": "cut short"}, {"wrong_messages": 1},
-                       {"forward": None}):
+                       {"server": None}, {"server": {"received": None}}):
             with self.assertRaises(parse.Unreadable):
                 parse.hawser_stream(json.dumps({**HAWSER, **broken}))
         with self.assertRaises(parse.Unreadable):
