@@ -68,8 +68,8 @@ ConfigRow Text(const char* name, std::string Config::*field,
 std::vector<ConfigRow> MakeRows() {
   return {
       Choice("HAWSER_DATAPATH", &Config::datapath, {"auto", "udp"},
-             "How packets leave the host. auto takes the fastest that works "
-             "here; udp is kernel sockets."),
+             "How packets leave the host. udp: kernel sockets, the only way "
+             "there is so far, so auto means the same."),
       Text("HAWSER_IFNAME", &Config::interfaces,
            "a list of name prefixes; = before it: exact names; ^: all but",
            "Which network interfaces are used. Unset: all that are up, but "
@@ -102,12 +102,13 @@ std::vector<ConfigRow> MakeRows() {
              "may add."),
       Choice("HAWSER_POLL", &Config::poll, {"adaptive", "busy", "event"},
              "How an engine waits. adaptive: spins a little, then sleeps; "
-             "busy: never sleeps; event: sleeps at once."),
+             "busy: never sleeps, and takes every turn itself, whatever "
+             "HAWSER_ASSIST says; event: sleeps at once."),
       Number("HAWSER_SPIN_US", "us", &Config::spin_us, 0, 1'000'000,
              "adaptive: how long an idle engine spins before it sleeps."),
       Number("HAWSER_ASSIST", "", &Config::assist, 0, 1,
              "1: a thread that asks for the fate of a request takes the "
-             "engine's turn while it waits."),
+             "engine's turn while it waits. Not with HAWSER_POLL=busy."),
       Number("HAWSER_FIRST_CORE", "", &Config::first_core, -1, 4095,
              "Engine i is pinned to this core + i. -1: not pinned."),
       Number("HAWSER_PEER_TIMEOUT_MS", "ms", &Config::peer_timeout_ms, 100,
@@ -115,7 +116,11 @@ std::vector<ConfigRow> MakeRows() {
              "A peer with open requests that is not heard for so long is "
              "lost."),
       Number("HAWSER_HANDSHAKE_TIMEOUT_MS", "ms", &Config::handshake_timeout_ms,
-             100, 3'600'000, "A handshake that takes longer is given up."),
+             100, 3'600'000,
+             "How long a connector tries to reach the listener's host, and how "
+             "long the listener waits for each of a guest's words. A connector "
+             "that was reached waits for its welcome as long as the listener "
+             "lives."),
       Number("HAWSER_ACK_DELAY_US", "us", &Config::ack_delay_us, 0, 100'000,
              "How long an ack may wait for more packets to speak of."),
       Number("HAWSER_RTO_MIN_US", "us", &Config::rto_min_us, 50, 1'000'000,

@@ -40,7 +40,8 @@ std::span<const MetricRow> EngineMetricRows() {
       {"paths_reopened", &EngineMetrics::paths_reopened,
        "Times a suspect path answered and was used again."},
       {"peers_lost", &EngineMetrics::peers_lost,
-       "Peers that were not heard for the peer timeout, or left."},
+       "Peers that were gone while requests were open: not heard for the peer "
+       "timeout, or they said goodbye."},
   };
   return kRows;
 }
