@@ -11,7 +11,9 @@
 #include <cstdlib>
 #include <cstring>
 #include <ctime>
+#include <filesystem>
 #include <string>
+#include <system_error>
 #include <vector>
 
 #include "bench/bootstrap.h"
@@ -40,7 +42,7 @@ struct Child {
 // A folder for what the ranks' plugins write at the end, gone with us.
 class StatsFolder {
  public:
-  explicit StatsFolder(int ranks) : ranks_(ranks) {
+  StatsFolder() {
     // A document that the user asked for goes where he wants it.
     if (std::getenv(kStatsVariable) != nullptr) return;
     std::string name = TemporaryFolder() + "/all_reduce_perf.XXXXXX";
@@ -51,8 +53,8 @@ class StatsFolder {
   }
   ~StatsFolder() {
     if (name_.empty()) return;
-    for (int rank = 0; rank < ranks_; ++rank) unlink(FileOf(rank).c_str());
-    rmdir(name_.c_str());
+    std::error_code ignored;
+    std::filesystem::remove_all(name_, ignored);
   }
   StatsFolder(const StatsFolder&) = delete;
   StatsFolder& operator=(const StatsFolder&) = delete;
@@ -62,7 +64,6 @@ class StatsFolder {
   }
 
  private:
-  int ranks_;
   std::string name_;
 };
 
@@ -171,7 +172,7 @@ int RunLauncher(const Options& options, int argc, char** argv) {
   // Whoever started us may ignore it, and where it is ignored a child that has
   // ended is gone before we ask how. The ranks inherit this.
   signal(SIGCHLD, SIG_DFL);
-  const StatsFolder stats(options.ranks);
+  const StatsFolder stats;
   const int root_fd = ListenAt("127.0.0.1:0");
   const sigset_t signals = WatchedSignals();
   sigset_t old_signals;

@@ -61,11 +61,11 @@ std::string ChooseStatsFile(const Options& options) {
   std::string file = options.stats_file;
   if (file.empty()) {
     if (std::getenv(kStatsVariable) != nullptr) return "";
-    file = TemporaryFolder() + "/all_reduce_perf." + std::to_string(getpid()) +
-           ".json";
+    file = TemporaryFolder() + "/all_reduce_perf";
   }
-  setenv(kStatsVariable, file.c_str(), 1);
-  return file;
+  // The plugin puts the process id in place of %p.
+  setenv(kStatsVariable, (file + ".%p").c_str(), 1);
+  return file + "." + std::to_string(getpid());
 }
 
 std::string TakeStats(const std::string& file) {

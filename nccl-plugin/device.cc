@@ -8,6 +8,7 @@
 #include <cstdio>
 #include <cstdlib>
 
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_replace.h"
 #include "absl/strings/str_split.h"
@@ -273,8 +274,10 @@ void Devices::WriteStats() {
   if (config_.stats_file.empty()) return;
   for (size_t i = 0; i < devices_.size(); ++i) {
     if (!devices_[i]->endpoint) continue;
-    std::string name = absl::StrReplaceAll(config_.stats_file,
-                                           {{"%p", absl::StrCat(getpid())}});
+    std::string name = config_.stats_file;
+    // Ranks of one host share an environment, and must not share a file.
+    if (!absl::StrContains(name, "%p")) absl::StrAppend(&name, ".%p");
+    absl::StrReplaceAll({{"%p", absl::StrCat(getpid())}}, &name);
     if (i > 0) absl::StrAppend(&name, ".", i);
     const std::string json = devices_[i]->endpoint->ReportJson();
     std::FILE* file = std::fopen(name.c_str(), "we");

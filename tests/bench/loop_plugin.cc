@@ -78,9 +78,13 @@ Result Initialize(Logger log) {
 }
 
 void WriteStats() {
-  const char* path = std::getenv("HAWSER_STATS_FILE");
-  if (path == nullptr) return;
-  std::FILE* file = std::fopen(path, "we");
+  const char* pattern = std::getenv("HAWSER_STATS_FILE");
+  if (pattern == nullptr) return;
+  std::string path = pattern;
+  if (const size_t at = path.find("%p"); at != std::string::npos) {
+    path.replace(at, 2, std::to_string(getpid()));
+  }
+  std::FILE* file = std::fopen(path.c_str(), "we");
   if (file == nullptr) return;
   std::fprintf(file, "{\"host\": \"%s\", \"peers\": [",
                NameOf(getpid()).c_str());

@@ -92,10 +92,18 @@ nlohmann::json ReadJson(const std::string& path) {
   return nlohmann::json::parse(text.str());
 }
 
-TEST_F(EnvironmentTest, StatsFile) {
-  const std::string pattern = testing::TempDir() + "hawser_stats_%p.json";
+// Each process has a file of its own, however it is named.
+class StatsFileTest : public EnvironmentTest,
+                      public ::testing::WithParamInterface<bool> {};
+INSTANTIATE_TEST_SUITE_P(WithAndWithoutItsPlace, StatsFileTest,
+                         ::testing::Bool());
+
+TEST_P(StatsFileTest, HasTheProcessInItsName) {
+  const std::string begin = testing::TempDir() + "hawser_stats";
+  const std::string pid = std::to_string(getpid());
+  const std::string pattern = GetParam() ? begin + "_%p.json" : begin;
   const std::string path =
-      testing::TempDir() + "hawser_stats_" + std::to_string(getpid()) + ".json";
+      GetParam() ? begin + "_" + pid + ".json" : begin + "." + pid;
   Rank a;
   {
     Rank b(Variables{{"HAWSER_STATS_FILE", pattern}, {"HAWSER_PATHS", "4"}});
@@ -225,14 +233,14 @@ bool MakeNetwork() {
 
 TEST(Helper, DISABLED_TwoInterfaces) {
   if (!MakeNetwork()) std::exit(kSkipped);
-  const std::string stats =
-      testing::TempDir() + "hawser_two_" + std::to_string(getpid()) + ".json";
+  const std::string name = testing::TempDir() + "hawser_two";
+  const std::string stats = name + "." + std::to_string(getpid());
   for (const char* aggregate : {"0", "1"}) {
     const bool one_device = aggregate[0] == '1';
     {
       const Environment environment(Variables{{"HAWSER_IFNAME", "hw"},
                                               {"HAWSER_AGGREGATE", aggregate},
-                                              {"HAWSER_STATS_FILE", stats},
+                                              {"HAWSER_STATS_FILE", name},
                                               {"HAWSER_PATHS", "4"}});
       Library library;
       const auto* net = library.Table<nccl::v12::Net>(12);

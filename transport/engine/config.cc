@@ -141,8 +141,10 @@ std::vector<ConfigRow> MakeRows() {
              "configuration says goes before it; a later one that says "
              "something else gets a warning."),
       Text("HAWSER_STATS_FILE", &Config::stats_file, "a file name",
-           "Where a JSON report of every path is written when the transport "
-           "ends."),
+           "Where the NCCL plugin writes a JSON report of every path when the "
+           "transport ends. %p in it becomes the process id; without one, .%p "
+           "is added, so that no process writes over another's. With "
+           "HAWSER_AGGREGATE=0 the second device adds .1, and so forth."),
   };
 }
 
