@@ -108,6 +108,9 @@ TEST(FindInterfaces, ByDefaultLoopbackIsTheLastResort) {
   for (const Interface& one : *found) {
     EXPECT_EQ(one.loopback, found->front().loopback);
     EXPECT_THAT(one.name, testing::Not(testing::StartsWith("docker")));
+    // As little of one kind as of the other, unless there is nothing else.
+    EXPECT_EQ(one.bridge || one.point_to_point,
+              found->front().bridge || found->front().point_to_point);
   }
 }
 

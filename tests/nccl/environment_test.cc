@@ -308,6 +308,38 @@ TEST(Helper, DISABLED_TwoInterfaces) {
   }
 }
 
+TEST(Helper, DISABLED_BridgeIsLeftOut) {
+  if (!MakeNetwork()) std::exit(kSkipped);
+  if (std::system("{ ip link add hwbr type bridge && ip link set far0 master "
+                  "hwbr && ip addr add 10.77.2.1/24 dev hwbr && ip link set "
+                  "hwbr up; } >/dev/null 2>&1") != 0) {
+    std::exit(kSkipped);
+  }
+  const auto devices = [](const char* selection) {
+    const Environment environment(
+        Variables{{"HAWSER_IFNAME", selection}, {"HAWSER_AGGREGATE", "0"}});
+    Library library;
+    const auto* net = library.Table<nccl::v12::Net>(12);
+    void* context = nullptr;
+    EXPECT_EQ(ApiOf(*net).init(&context), Result::kSuccess);
+    std::vector<std::string> names;
+    int count = 0;
+    EXPECT_EQ(net->devices(&count), Result::kSuccess);
+    for (int dev = 0; dev < count; ++dev) {
+      nccl::v12::Properties properties;
+      EXPECT_EQ(net->getProperties(dev, &properties), Result::kSuccess);
+      names.push_back(properties.name);
+    }
+    EXPECT_EQ(net->finalize(context), Result::kSuccess);
+    return names;
+  };
+  // A bridge has its carrier some time after its first port.
+  EXPECT_TRUE(Until([&] { return devices("hw").size() == 3; }));
+  EXPECT_THAT(devices(""), ElementsAre("hawser-hw0", "hawser-hw1"));
+  ASSERT_EQ(std::system("ip addr flush dev hw0 && ip addr flush dev hw1"), 0);
+  EXPECT_THAT(devices(""), ElementsAre("hawser-hwbr"));
+}
+
 // One interface goes between listen() and connect(), then the other.
 TEST(Helper, DISABLED_InterfacesGo) {
   if (!MakeNetwork()) std::exit(kSkipped);
@@ -355,7 +387,8 @@ TEST_P(TwoInterfacesTest, InANetworkOfItsOwn) {
   EXPECT_EQ(code, 0);
 }
 INSTANTIATE_TEST_SUITE_P(Helpers, TwoInterfacesTest,
-                         ::testing::Values("TwoInterfaces", "InterfacesGo"),
+                         ::testing::Values("TwoInterfaces", "BridgeIsLeftOut",
+                                           "InterfacesGo"),
                          [](const auto& helper) {
                            return std::string(helper.param);
                          });

@@ -1,5 +1,5 @@
 // Why by hand, from getifaddrs and sysfs: what is asked (addresses, MTU, link
-// speed, the PCI device) is four small files and one system call, and the
+// speed, the PCI device) is a few small files and system calls, and the
 // selection must read exactly like NCCL_SOCKET_IFNAME, which operators have
 // already set. (NCCL, src/misc/socket.cc: findInterfaces, and
 // src/misc/utils.cc: matchIfList.)
@@ -9,6 +9,8 @@
 #include <arpa/inet.h>
 #include <fcntl.h>
 #include <ifaddrs.h>
+#include <linux/ethtool.h>
+#include <linux/sockios.h>
 #include <net/if.h>
 #include <sys/ioctl.h>
 #include <unistd.h>
@@ -33,17 +35,33 @@ namespace {
 
 constexpr uint32_t kUsualMtu = 1500;  // Where the system does not say.
 
-uint32_t MtuOf(const std::string& name) {
+// Asks the system about an interface. False: it does not say.
+bool Ask(const std::string& name, unsigned long what, ifreq* request) {
   const int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
   // A host may have been built without IPv4.
   const int any = fd >= 0 ? fd : socket(AF_INET6, SOCK_DGRAM | SOCK_CLOEXEC, 0);
-  if (any < 0) return kUsualMtu;
-  ifreq request = {};
-  std::strncpy(request.ifr_name, name.c_str(), IFNAMSIZ - 1);
-  const bool known = ioctl(any, SIOCGIFMTU, &request) == 0;
+  if (any < 0) return false;
+  std::strncpy(request->ifr_name, name.c_str(), IFNAMSIZ - 1);
+  const bool known = ioctl(any, what, request) == 0;
   close(any);
-  return known && request.ifr_mtu > 0 ? static_cast<uint32_t>(request.ifr_mtu)
-                                      : kUsualMtu;
+  return known;
+}
+
+uint32_t MtuOf(const std::string& name) {
+  ifreq request = {};
+  return Ask(name, SIOCGIFMTU, &request) && request.ifr_mtu > 0
+             ? static_cast<uint32_t>(request.ifr_mtu)
+             : kUsualMtu;
+}
+
+// By its driver: sysfs shows the interfaces of the namespace that mounted it.
+bool IsBridge(const std::string& name) {
+  ethtool_drvinfo driver = {};
+  driver.cmd = ETHTOOL_GDRVINFO;
+  ifreq request = {};
+  request.ifr_data = reinterpret_cast<char*>(&driver);
+  return Ask(name, SIOCETHTOOL, &request) &&
+         std::strcmp(driver.driver, "bridge") == 0;
 }
 
 // 0 where the driver says -1 or refuses to be read, as virtual devices do.
@@ -138,6 +156,8 @@ absl::StatusOr<std::vector<Interface>> ListInterfaces(AddressFamily family) {
       one.speed_mbps = SpeedOf(name);
       one.pci_path = PciPathOf(name);
       one.loopback = (entry->ifa_flags & IFF_LOOPBACK) != 0;
+      one.bridge = IsBridge(name);
+      one.point_to_point = (entry->ifa_flags & IFF_POINTOPOINT) != 0;
       found.push_back(std::move(one));
     } else if (known->address.ss_family == AF_INET6 &&
                address->ss_family == AF_INET) {
@@ -182,9 +202,14 @@ absl::StatusOr<std::vector<Interface>> FindInterfaces(
   };
   std::vector<Interface> chosen;
   if (selection.empty()) {
-    chosen = keep([](const Interface& one) {
+    const auto leads_out = [](const Interface& one) {
       return !one.loopback && !absl::StartsWith(one.name, "docker");
+    };
+    chosen = keep([&](const Interface& one) {
+      return leads_out(one) && !one.bridge && !one.point_to_point;
     });
+    // A host may have its address on a bridge.
+    if (chosen.empty()) chosen = keep(leads_out);
     if (chosen.empty()) {
       chosen = keep([](const Interface& one) { return one.loopback; });
     }

@@ -22,6 +22,8 @@ struct Interface {
   std::string pci_path;           // "/sys/devices/...", ending with the PCI
                                   // function; empty: not a PCI device.
   bool loopback = false;
+  bool bridge = false;          // Of containers or guests, mostly.
+  bool point_to_point = false;  // A tunnel, a VPN.
 };
 
 enum class AddressFamily : uint8_t { kAny, kIpv4, kIpv6 };
@@ -32,8 +34,10 @@ enum class AddressFamily : uint8_t { kAny, kIpv4, kIpv6 };
 //
 // `selection` has the syntax of NCCL_SOCKET_IFNAME: a comma-separated list of
 // name prefixes; "=" before the list asks for exact names; "^" excludes what
-// follows ("^=" exactly). Empty: all but loopback and "docker*"; if that
-// leaves nothing, loopback. NotFound, naming what there is, if nothing is left.
+// follows ("^=" exactly). Empty: all but loopback, "docker*", bridges and
+// point-to-point links; if that leaves nothing, the bridges and links as well;
+// if there are none, loopback. NotFound, naming what there is, if nothing is
+// left.
 absl::StatusOr<std::vector<Interface>> FindInterfaces(
     std::string_view selection, AddressFamily family);
 

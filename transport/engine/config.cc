@@ -72,8 +72,9 @@ std::vector<ConfigRow> MakeRows() {
              "there is so far, so auto means the same."),
       Text("HAWSER_IFNAME", &Config::interfaces,
            "a list of name prefixes; = before it: exact names; ^: all but",
-           "Which network interfaces are used. Unset: all that are up, but "
-           "loopback and docker only where there is nothing else.",
+           "Which network interfaces are used. Unset: all that are up; "
+           "bridges, point-to-point links and loopback only where there is "
+           "nothing else, docker's never.",
            "NCCL_SOCKET_IFNAME"),
       Choice("HAWSER_SOCKET_FAMILY", &Config::family,
              {"any", "AF_INET", "AF_INET6"},
