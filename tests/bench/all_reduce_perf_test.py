@@ -1,6 +1,7 @@
 """all_reduce_perf over a plain TCP plugin: right results, honest failures.
 
-Usage: all_reduce_perf_test.py PROGRAM LOOP_PLUGIN [unittest arguments]
+Usage: all_reduce_perf_test.py PROGRAM LOOP_PLUGIN HAWSER_PLUGIN
+                               [unittest arguments]
 """
 
 import json
@@ -17,6 +18,7 @@ import unittest
 
 PROGRAM = os.path.abspath(sys.argv[1])
 PLUGIN = os.path.abspath(sys.argv[2])
+OURS = os.path.abspath(sys.argv[3])
 
 RUN_LIMIT_S = 120  # Far above any run here, even under a sanitizer.
 END_LIMIT_S = 20  # In which a broken run must have ended, timeouts included.
@@ -200,6 +202,15 @@ class RightResults(unittest.TestCase):
         document, out = self.check("-b", 4, "-e", 4, "-n", 1)
         self.assertEqual(document["plugin"]["api"], 12)
         self.assertIn("plugin Loop, net API v12", out)
+
+    def test_every_api_version_of_our_plugin(self):
+        for version in range(6, 13):
+            with self.subTest(version=version):
+                document, _ = self.check(
+                    "--api", f"v{version}", "-b", "64K", "-e", "64K", "-n", 2,
+                    plugin=OURS, HAWSER_IFNAME="lo")
+                self.assertEqual(document["plugin"]["name"], "Hawser")
+                self.assertEqual(document["plugin"]["api"], version)
 
     def test_bandwidths_follow_the_definitions(self):
         factors = {"allreduce": 1.5, "allgather": 0.75, "reducescatter": 0.75,
@@ -412,4 +423,4 @@ class HonestFailures(unittest.TestCase):
 
 
 if __name__ == "__main__":
-    unittest.main(argv=[sys.argv[0], *sys.argv[3:]])
+    unittest.main(argv=[sys.argv[0], *sys.argv[4:]])

@@ -10,7 +10,7 @@ import re
 import subprocess
 import sys
 
-VERSIONS = range(8, 13)  # Must be there; older ones may.
+VERSIONS = range(6, 13)  # NCCL 2.18 to 2.30.
 
 
 def defined_symbols(path):
