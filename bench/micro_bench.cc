@@ -130,7 +130,7 @@ void LossDetector__ack_with_losses(benchmark::State& state) {
     wire::Ack ack;
     ack.largest = last;
     ack.words = 1;
-    ack.arrived[0] = ~uint64_t{0} << 0;
+    ack.arrived[0] = ~uint64_t{0};
     for (int64_t i = 0; i < state.range(0); ++i) {
       ack.arrived[0] &= ~(uint64_t{1} << (8 + i));
     }

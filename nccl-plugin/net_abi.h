@@ -35,11 +35,9 @@ enum class LogLevel : int {
   kTrace = 5,
 };
 
-// Subsystems of a log line: a bit mask.
+// Subsystems of a log line: a bit mask, of which these are ours.
 inline constexpr unsigned long kLogInit = 0x1;
 inline constexpr unsigned long kLogNet = 0x10;
-inline constexpr unsigned long kLogEnv = 0x80;
-inline constexpr unsigned long kLogAll = ~0ul;
 
 // printf-like. `file` and `line` say where; core puts them before the text.
 using Logger = void (*)(LogLevel level, unsigned long flags, const char* file,
@@ -51,7 +49,6 @@ using ProfilerCallback = Result (*)(void** event, int type, void* pHandle,
 
 inline constexpr int kHandleMaxBytes = 128;  // What listen() may fill.
 inline constexpr int kMaxRequests = 32;      // Per comm, times maxRecvs.
-inline constexpr int kMaxRequestsV6 = 8;     // What a v6 caller keeps to.
 inline constexpr size_t kMaxMessageBytes = size_t{1} << 40;  // From v9 on.
 inline constexpr int kMaxMessageBytesInt = 1 << 30;          // Before v9.
 
@@ -69,7 +66,6 @@ inline constexpr int kTrafficClassUndefined = -1;
 inline constexpr int kNetIdUndefined = -1;  // railId, planeId.
 
 inline constexpr int kNetDeviceHost = 0;  // netDeviceType: no device offload.
-inline constexpr int kNetDeviceUnpack = 1;
 inline constexpr int kNetDeviceInvalidVersion = 0;
 
 // Device offload, for plugins that unpack on the GPU. Others ignore it.
@@ -288,7 +284,6 @@ static_assert(sizeof(Net) == 20 * sizeof(void*));
 
 namespace v10 {  // NCCL 2.26: a profiler's handle, the traffic class.
 
-inline constexpr int kMaxDevicesPerVirtual = v9::kMaxDevicesPerVirtual;
 using VirtualProperties = v9::VirtualProperties;
 using Properties = v9::Properties;
 
@@ -331,7 +326,6 @@ static_assert(sizeof(Net) == 20 * sizeof(void*));
 
 namespace v11 {  // NCCL 2.28: a context per communicator, finalize().
 
-inline constexpr int kMaxDevicesPerVirtual = v9::kMaxDevicesPerVirtual;
 using VirtualProperties = v9::VirtualProperties;
 using CommConfig = v10::CommConfig;
 

@@ -14,8 +14,7 @@ namespace {
 using nccl::Result;
 
 constexpr char kName[] = "Hawser";
-// More flows than a process can have peers and channels; also what maxComms
-// tells NCCL.
+// A peer has room for a few more flows, each way.
 constexpr int kMaxComms = 65'000;
 constexpr size_t kMaxMessage = size_t{1} << 30;
 // Before v11 there is one context, and it ends with the unloading.

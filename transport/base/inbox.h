@@ -8,8 +8,8 @@
 
 namespace hawser {
 
-// A sender that can be found in an Inbox at most once at a time. It must
-// outlive its stay: whoever destroys a Sender has emptied the inbox first.
+// Found in an Inbox at most once at a time. It must outlive its stay: whoever
+// destroys an entry has emptied the inbox first.
 struct InboxEntry {
   std::atomic<bool> waiting{false};
   InboxEntry* next = nullptr;
