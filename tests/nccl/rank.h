@@ -97,8 +97,10 @@ class LogBook {
     }
     return texts;
   }
-  static void Write(nccl::LogLevel level, unsigned long, const char*, int,
+  static void Write(nccl::LogLevel level, unsigned long, const char* file, int,
                     const char* format, ...) {
+    // From the top of the tree, wherever it was built.
+    EXPECT_THAT(file, testing::StartsWith("nccl-plugin/"));
     char text[2048];
     va_list arguments;
     va_start(arguments, format);
