@@ -36,8 +36,7 @@ TEST_F(ConnectTest, BothDirectionsInterleavedOnOneThread) {
     ASSERT_EQ(one.to->api.accept(one.listen, &comm), Result::kSuccess);
     ASSERT_EQ(comm, nullptr);
   }
-  double slowest_ms = 0;
-  int calls = 0;
+  std::vector<double> calls_ms;
   ASSERT_TRUE(Until([&] {
     bool all = true;
     for (Under& one : under) {
@@ -46,28 +45,27 @@ TEST_F(ConnectTest, BothDirectionsInterleavedOnOneThread) {
         const auto begin = Clock::now();
         const Result result = one.from->api.connect(one.from->context, 0,
                                                     one.handle.data(), &comm);
-        slowest_ms = std::max(slowest_ms, MillisSince(begin));
+        calls_ms.push_back(MillisSince(begin));
         EXPECT_EQ(result, Result::kSuccess);
         one.send = comm;
-        ++calls;
       }
       if (one.receive == nullptr) {
         void* comm = &one;
         const auto begin = Clock::now();
         const Result result = one.to->api.accept(one.listen, &comm);
-        slowest_ms = std::max(slowest_ms, MillisSince(begin));
+        calls_ms.push_back(MillisSince(begin));
         EXPECT_EQ(result, Result::kSuccess);
         one.receive = comm;
-        ++calls;
       }
       all &= one.send != nullptr && one.receive != nullptr;
     }
     return all;
   }));
-  EXPECT_GT(calls, 8);
-  // Whoever waits for the other side in here waits for itself. This allows for
-  // a machine that has other things to do.
-  EXPECT_LT(slowest_ms, 1000);
+  // Whoever waits for the other side in here waits for itself. On a machine
+  // that has other things to do any call may take long, but not most of them.
+  ASSERT_GT(calls_ms.size(), 8u);
+  std::sort(calls_ms.begin(), calls_ms.end());
+  EXPECT_LT(calls_ms[calls_ms.size() / 2], 100);
   for (Under& one : under) {
     Link link = {&one.from->api, &one.to->api, one.send, one.receive};
     Exchange(link, 5000);
