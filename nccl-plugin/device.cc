@@ -144,6 +144,9 @@ absl::Status Devices::Prepare(int traffic_class) {
   for (const auto line : absl::StrSplit(used, '\n', absl::SkipEmpty())) {
     Log(nccl::LogLevel::kInfo, absl::StrCat(line, " set by environment"));
   }
+  if (const std::string unknown = UnknownKnobs(environ); !unknown.empty()) {
+    Log(nccl::LogLevel::kWarn, unknown);
+  }
   // As with NCCL's own transports: what a communicator says goes before what
   // the environment does.
   if (traffic_class >= 0) config_.traffic_class = WithoutEcn(traffic_class);

@@ -142,6 +142,17 @@ TEST(Config, FromEnvironment__says_what_was_used) {
   EXPECT_THAT(used, Not(HasSubstr("HOME")));
 }
 
+TEST(Config, UnknownKnobs__names_what_nobody_reads) {
+  const char* const good[] = {"HOME=/",           "HAWSER_PATHS=4",
+                              "HAWSER_IFNAME",    "HAWSER_SWARM_SEEDS=5",
+                              "MY_HAWSER_PATH=4", nullptr};
+  EXPECT_THAT(UnknownKnobs(good), IsEmpty());
+  const char* const bad[] = {"HAWSER_PATH=4", "HAWSER_PATHS=4",
+                             "HAWSER_IF_NAME=lo", "HAWSER_=", nullptr};
+  EXPECT_THAT(UnknownKnobs(bad),
+              testing::StartsWith("HAWSER_, HAWSER_IF_NAME, HAWSER_PATH: "));
+}
+
 TEST(Config, ConfigRows__every_one_is_whole) {
   std::set<std::string> names;
   for (const ConfigRow& row : ConfigRows()) {

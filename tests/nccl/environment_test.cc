@@ -83,6 +83,12 @@ INSTANTIATE_TEST_SUITE_P(
       return std::string(bad.param.name) + std::to_string(bad.index);
     });
 
+TEST_F(EnvironmentTest, SlipOfThePen) {
+  { Rank rank(Variables{{"HAWSER_PATH", "4"}, {"HAWSER_PATHS", "4"}}); }
+  EXPECT_THAT(LogBook::Warnings(),
+              ElementsAre(HasSubstr("HAWSER_PATH: nobody reads")));
+}
+
 nlohmann::json ReadJson(const std::string& path) {
   std::ifstream file(path);
   EXPECT_TRUE(file.good()) << path;

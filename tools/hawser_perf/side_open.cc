@@ -1,5 +1,6 @@
 // How the flows of a test come about: the first part of Side.
 #include <sched.h>
+#include <unistd.h>
 
 #include <cstdio>
 #include <cstdlib>
@@ -21,6 +22,9 @@ absl::StatusOr<std::unique_ptr<Endpoint>> MakeEndpoint(bool verbose) {
   auto config = Config::FromEnvironment(
       [](const char* name) -> const char* { return std::getenv(name); });
   if (!config.ok()) return config.status();
+  if (const std::string unknown = UnknownKnobs(environ); !unknown.empty()) {
+    std::fprintf(stderr, "hawser_perf: %s\n", unknown.c_str());
+  }
   auto offers = FindDevices(*config);
   if (!offers.ok()) return offers.status();
   return Endpoint::Create(*config, std::move(offers->front().interfaces),

@@ -2,11 +2,15 @@
 // without a name, a range and a sentence of help.
 #include "transport/engine/config.h"
 
+#include <algorithm>
+#include <iterator>
 #include <vector>
 
+#include "absl/strings/match.h"
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
+#include "absl/strings/string_view.h"
 
 namespace hawser {
 namespace {
@@ -186,14 +190,41 @@ std::string Config::ToString() const {
   return text;
 }
 
+std::string UnknownKnobs(const char* const* environment) {
+  // What tests, tools and CI read themselves.
+  constexpr absl::string_view kElsewhere[] = {
+      "HAWSER_GPU",       "HAWSER_NCCL_CPU",    "HAWSER_NCCL_CPU_SOURCE",
+      "HAWSER_PYTHON",    "HAWSER_SWARM_SEEDS", "HAWSER_TEST_VERBOSE",
+      "HAWSER_WRITE_DOCS"};
+  std::vector<absl::string_view> unknown;
+  for (; *environment != nullptr; ++environment) {
+    const absl::string_view variable = *environment;
+    const absl::string_view name = variable.substr(0, variable.find('='));
+    if (!absl::StartsWith(name, "HAWSER_")) continue;
+    const auto is_name = [&](absl::string_view known) { return known == name; };
+    const auto rows = ConfigRows();
+    if (std::none_of(rows.begin(), rows.end(),
+                     [&](const ConfigRow& row) { return is_name(row.name); }) &&
+        std::none_of(std::begin(kElsewhere), std::end(kElsewhere), is_name)) {
+      unknown.push_back(name);
+    }
+  }
+  if (unknown.empty()) return "";
+  std::sort(unknown.begin(), unknown.end());
+  return absl::StrCat(absl::StrJoin(unknown, ", "),
+                      ": nobody reads a variable of this name; "
+                      "docs/config.md lists those that are read");
+}
+
 std::string ConfigPage() {
   const Config defaults;
   std::string page =
       "# Configuration\n\n"
       "Environment variables, read once when the transport starts. A value "
-      "out of range is\nrefused, and the message says what was expected. "
-      "This page is printed from the table\nin `transport/engine/config.cc`; "
-      "a test keeps it so.\n\n"
+      "out of range is\nrefused, and the message says what was expected; a "
+      "variable `HAWSER_...` that is not\nhere gets a warning. This page is "
+      "printed from the table in\n`transport/engine/config.cc`; a test keeps "
+      "it so.\n\n"
       "| variable | default | expected | what it does |\n"
       "|---|---|---|---|\n";
   for (const ConfigRow& row : ConfigRows()) {

@@ -61,6 +61,10 @@ struct ConfigRow {
 };
 std::span<const ConfigRow> ConfigRows();
 
+// A line that names each variable of ours that nobody reads, as one with a slip
+// of the pen; empty: there is none. `environment` as environ(7) has it.
+std::string UnknownKnobs(const char* const* environment);
+
 // The table as the page docs/config.md, whole.
 std::string ConfigPage();
 
