@@ -236,6 +236,10 @@ const Device* Devices::device(int dev) {
 
 absl::StatusOr<Endpoint*> Devices::endpoint(int dev) {
   std::lock_guard<std::mutex> lock(mutex_);
+  if (devices_.empty()) {
+    return absl::FailedPreconditionError(
+        "there are no devices; expected a context that has begun, by init()");
+  }
   if (dev < 0 || dev >= static_cast<int>(devices_.size())) {
     return absl::InvalidArgumentError(
         absl::StrCat("there is no device ", dev, "; expected 0..",

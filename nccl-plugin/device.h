@@ -57,6 +57,7 @@ class Devices {
   int count();
   const Device* device(int dev);  // Null: no such device.
   // The device's endpoint, made if need be. InvalidArgument: no such device.
+  // FailedPrecondition: no context has begun.
   absl::StatusOr<Endpoint*> endpoint(int dev);
 
   // Keeps what NCCL holds a pointer to until it is dropped. kHalfOpen: or until

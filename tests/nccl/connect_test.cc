@@ -277,6 +277,23 @@ TEST_F(ConnectTest, NoSuchDevice) {
   EXPECT_THAT(LogBook::Warnings(), testing::Each(HasSubstr("expected 0..0")));
 }
 
+TEST_F(ConnectTest, NoContextYet) {
+  const Environment environment;
+  Library library;
+  const Api api = library.Newest();
+  void* context = nullptr;
+  Handle handle = {};
+  void* comm = &handle;
+  // So that there is somebody to tell.
+  ASSERT_EQ(api.init(&context), Result::kSuccess);
+  ASSERT_EQ(api.finalize(context), Result::kSuccess);
+  EXPECT_EQ(api.listen(context, 0, handle.data(), &comm),
+            Result::kInvalidUsage);
+  EXPECT_EQ(comm, nullptr);
+  EXPECT_THAT(LogBook::Warnings(),
+              testing::ElementsAre(HasSubstr("there are no devices")));
+}
+
 // NCCL gives up: neither the listener nor the connector is closed by it.
 TEST_F(ConnectTest, FinalizeReapsWhatIsHalfOpen) {
   const Environment environment;
