@@ -111,9 +111,9 @@ std::vector<size_t> SizesOf(const Options& options) {
 }
 
 // Runs sizes one after the other on the same buffers.
-class Stage {
+class Course {
  public:
-  Stage(const Options& options, Links* links, NetLibrary* net,
+  Course(const Options& options, Links* links, NetLibrary* net,
         Bootstrap* bootstrap)
       : options_(options),
         bootstrap_(bootstrap),
@@ -222,9 +222,9 @@ void RunSizes(const Options& options, NetLibrary* net, Bootstrap* bootstrap,
   shape.lanes = LanesOf(options);
   shape.timeout_s = options.timeout_s;
   Links links(shape, net, bootstrap);
-  Stage stage(options, &links, net, bootstrap);
+  Course course(options, &links, net, bootstrap);
   for (const size_t bytes : SizesOf(options)) {
-    report->rows.push_back(stage.RunSize(bytes));
+    report->rows.push_back(course.RunSize(bytes));
     if (options.rank == 0) PrintRow(options, report->rows.back());
   }
   // As in NCCL, nobody closes what another still uses.
