@@ -1,7 +1,7 @@
 // The ring algorithms, cut the way NCCL cuts them. Elements are dealt to
 // channels; a channel goes round the ring in loops; in one loop every rank
 // owns one share, and a share travels as up to four slices, half the slots of
-// a link, so that one slice is reduced while the next is on its way.
+// a comm, so that one slice is reduced while the next is on its way.
 //
 // A small all-reduce is a matter of hops, not of bytes, and a ring has
 // 2 (ranks - 1) of them. Recursive doubling has log2(ranks): in round k a rank
@@ -28,8 +28,8 @@ constexpr size_t kChannelBytesMin = 1 << 20;
 // rounds: for 2 ranks, 4, and from 8 on.
 constexpr std::array<size_t, 3> kDoublingBytesMax = {1 << 20, 64 << 10,
                                                      16 << 10};
-// The lanes of its rounds come behind the ring's.
-constexpr size_t kFirstDoublingLane = 1;
+// The hops of its rounds come behind the ring's.
+constexpr size_t kFirstDoublingHop = 1;
 // Cuts lie on lines of LL128, so that copies stay aligned.
 constexpr size_t kCutBytes = 128;
 
@@ -65,7 +65,7 @@ size_t RoundsOf(int ranks) {
   return static_cast<size_t>(std::bit_width(static_cast<unsigned>(ranks)) - 1);
 }
 
-// One step per slice of `range`; both ends of a link cut a range alike. An
+// One step per slice of `range`; both ends of a comm cut a range alike. An
 // empty range is one empty step. `like` says what happens; its offsets are
 // where range offset 0 lies.
 void AppendSlices(Range range, const Step& like, size_t slice_bytes,
@@ -100,9 +100,9 @@ constexpr Step kRecvReduceBoth{.receive = true,
                                .send = true,
                                .in_place = true};
 
-Step Over(Step step, size_t recv_lane, size_t send_lane) {
-  step.recv_lane = recv_lane;
-  step.send_lane = send_lane;
+Step Over(Step step, size_t recv_hop, size_t send_hop) {
+  step.recv_hop = recv_hop;
+  step.send_hop = send_hop;
   return step;
 }
 
@@ -220,14 +220,14 @@ std::vector<Program> DoublingPrograms(const Extent& extent,
       const auto append = [&](const Step& step) {
         AppendSlices(loop, step, placement.slice_bytes, &program.steps);
       };
-      append(Over(kSend, 0, kFirstDoublingLane));
+      append(Over(kSend, 0, kFirstDoublingHop));
       for (size_t round = 0; round < rounds; ++round) {
-        const size_t lane = kFirstDoublingLane + round;
+        const size_t hop = kFirstDoublingHop + round;
         Step step = round + 1 < rounds ? kRecvReduceBoth : kRecvReduce;
         // The output holds the sum so far, but before the first it holds none.
         step.accumulate = round > 0;
         step.in_place = false;  // The next round adds to what this one sends.
-        append(Over(step, lane, lane + 1));
+        append(Over(step, hop, hop + 1));
       }
     });
     programs.push_back(std::move(program));
@@ -257,18 +257,18 @@ std::vector<Program> PairPrograms(Operation operation, const Extent& extent,
   const bool all_to_all = operation == Operation::kAllToAll;
   const int channels = ChannelsFor(bytes, placement.channels);
   std::vector<Program> programs;
-  for (size_t lane = 0; lane < (all_to_all ? ranks - 1 : 1); ++lane) {
-    const size_t distance = lane + 1;
+  for (size_t hop = 0; hop < (all_to_all ? ranks - 1 : 1); ++hop) {
+    const size_t distance = hop + 1;
     const size_t to = all_to_all ? (rank + distance) % ranks : 0;
     const size_t from = all_to_all ? (rank + ranks - distance) % ranks : 0;
     for (int channel = 0; channel < channels; ++channel) {
       const Range range = Part(bytes, static_cast<size_t>(channel),
                                static_cast<size_t>(channels));
       Program out{channel, {}};
-      AppendStream(range, At(Over(kSend, 0, lane), to * bytes, 0), placement,
+      AppendStream(range, At(Over(kSend, 0, hop), to * bytes, 0), placement,
                    &out.steps);
       Program in{channel, {}};
-      AppendStream(range, At(Over(kRecv, lane, 0), 0, from * bytes), placement,
+      AppendStream(range, At(Over(kRecv, hop, 0), 0, from * bytes), placement,
                    &in.steps);
       programs.push_back(std::move(out));
       programs.push_back(std::move(in));
@@ -351,21 +351,21 @@ Algorithm AlgorithmFor(const Options& options, size_t bytes) {
   return doubling ? Algorithm::kDoubling : Algorithm::kRing;
 }
 
-std::vector<Lane> LanesOf(const Options& options) {
+std::vector<Hop> HopsOf(const Options& options) {
   const int rank = options.rank;
   const int ranks = options.ranks;
   const int farthest =
       options.operation == Operation::kAllToAll ? ranks - 1 : 1;
-  std::vector<Lane> lanes;
+  std::vector<Hop> hops;
   for (int distance = 1; distance <= farthest; ++distance) {
-    lanes.push_back({(rank + distance) % ranks,
-                     (rank - distance + ranks) % ranks, options.channels,
-                     options.slice_bytes});
+    hops.push_back({(rank + distance) % ranks,
+                    (rank - distance + ranks) % ranks, options.channels,
+                    options.slice_bytes});
   }
   if (AlgorithmFor(options, options.bytes_min) != Algorithm::kDoubling) {
-    return lanes;
+    return hops;
   }
-  // Many lanes, but for small sizes only: they get no more than these need.
+  // Many hops, but for small sizes only: they get no more than these need.
   size_t largest = options.bytes_max;
   if (options.algorithm == Algorithm::kAuto) {
     largest = std::min(largest, DoublingBytesMax(ranks));
@@ -373,10 +373,10 @@ std::vector<Lane> LanesOf(const Options& options) {
   const size_t slot_bytes =
       std::clamp(RoundUp(largest, kCutBytes), kCutBytes, options.slice_bytes);
   for (int bit = 1; bit < ranks; bit <<= 1) {
-    lanes.push_back({rank ^ bit, rank ^ bit,
-                     ChannelsFor(largest, options.channels), slot_bytes});
+    hops.push_back({rank ^ bit, rank ^ bit,
+                    ChannelsFor(largest, options.channels), slot_bytes});
   }
-  return lanes;
+  return hops;
 }
 
 std::vector<Program> MakePrograms(Operation operation, Algorithm algorithm,

@@ -25,27 +25,27 @@ struct Step {
   bool write = false;
   bool send = false;
   bool in_place = false;
-  size_t recv_lane = 0;  // Where from, if it receives.
-  size_t send_lane = 0;  // Where to, if it sends.
-  size_t input = 0;      // Byte offset, where the input is read.
-  size_t output = 0;     // Byte offset, where the output is written.
-  size_t bytes = 0;      // May be 0: an empty message still travels.
+  size_t recv_hop = 0;  // Where from, if it receives.
+  size_t send_hop = 0;  // Where to, if it sends.
+  size_t input = 0;     // Byte offset, where the input is read.
+  size_t output = 0;    // Byte offset, where the output is written.
+  size_t bytes = 0;     // May be 0: an empty message still travels.
 
   bool received_in_place() const { return in_place && receive && !reduce; }
   bool sent_in_place() const { return in_place && send; }
 };
 
-// Steps in order. A lane's channel belongs to at most one program for each
+// Steps in order. A hop's channel belongs to at most one program for each
 // direction.
 struct Program {
   int channel = 0;
   std::vector<Step> steps;
 };
 
-// Where one rank sends to and receives from, on one link each per channel. All
-// ranks have the same lanes in the same order, and what one of them sends into
-// a lane comes out of the other's lane of that index.
-struct Lane {
+// Where one rank sends to and receives from, on one comm each per channel. All
+// ranks have the same hops in the same order, and what one of them sends into
+// a hop comes out of the other's hop of that index.
+struct Hop {
   int to = 0;
   int from = 0;
   int channels = 0;
@@ -74,8 +74,8 @@ size_t DoublingBytesMax(int ranks);
 // What is taken for one size: never kAuto.
 Algorithm AlgorithmFor(const Options& options, size_t bytes);
 
-// The lanes that rank options.rank needs for all sizes of a run.
-std::vector<Lane> LanesOf(const Options& options);
+// The hops that rank options.rank needs for all sizes of a run.
+std::vector<Hop> HopsOf(const Options& options);
 
 struct Placement {
   int rank = 0;

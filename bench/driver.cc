@@ -27,9 +27,9 @@ int64_t NowNs() {
 
 }  // namespace
 
-Driver::Driver(Links* links, NetLibrary* net, Bootstrap* bootstrap,
+Driver::Driver(Comms* comms, NetLibrary* net, Bootstrap* bootstrap,
                AddFunction add, int timeout_s, bool in_place)
-    : links_(links),
+    : comms_(comms),
       net_(net),
       bootstrap_(bootstrap),
       add_(add),
@@ -41,23 +41,23 @@ Driver::Progress Driver::StartOf(const Program& program, int iterations) {
   progress.program = &program;
   for (const Step& step : program.steps) {
     if (step.receive) {
-      RecvLink* link = links_->recv(step.recv_lane, program.channel);
+      RecvComm* comm = comms_->recv(step.recv_hop, program.channel);
       const auto found = std::find_if(
           progress.incoming.begin(), progress.incoming.end(),
-          [link](const Incoming& incoming) { return incoming.link == link; });
+          [comm](const Incoming& incoming) { return incoming.comm == comm; });
       Incoming& incoming = found != progress.incoming.end()
                                ? *found
                                : progress.incoming.emplace_back(Incoming{
-                                     link, {}, link->posted, link->posted});
+                                     comm, {}, comm->posted, comm->posted});
       incoming.steps.push_back(&step);
       incoming.end += static_cast<uint64_t>(iterations);
     }
     if (step.send) {
-      SendLink* link = links_->send(step.send_lane, program.channel);
+      SendComm* comm = comms_->send(step.send_hop, program.channel);
       const bool known = std::any_of(
           progress.outgoing.begin(), progress.outgoing.end(),
-          [link](const Outgoing& outgoing) { return outgoing.link == link; });
-      if (!known) progress.outgoing.push_back({link, 0, 0});
+          [comm](const Outgoing& outgoing) { return outgoing.comm == comm; });
+      if (!known) progress.outgoing.push_back({comm, 0, 0});
     }
   }
   return progress;
@@ -83,7 +83,7 @@ void Driver::Run(const std::vector<Program>& programs, int iterations,
       moved |= TakeTurn(&progress, was_idle);
       stepped &= progress.next == progress.program->steps.size();
       for (const Outgoing& outgoing : progress.outgoing) {
-        sent &= outgoing.link->done == outgoing.link->filled;
+        sent &= outgoing.comm->done == outgoing.comm->filled;
       }
     }
     if (stepped && iteration + 1 < iterations) {
@@ -115,7 +115,7 @@ bool Driver::OutputIsFree(const Progress& progress) const {
   return !in_place_ ||
          std::all_of(progress.outgoing.begin(), progress.outgoing.end(),
                      [](const Outgoing& outgoing) {
-                       return outgoing.link->done >= outgoing.earlier;
+                       return outgoing.comm->done >= outgoing.earlier;
                      });
 }
 
@@ -129,76 +129,76 @@ bool Driver::TakeTurn(Progress* progress, bool was_idle) {
   // and before the receive, of which the test may bring news as well.
   const bool waits = !OutputIsFree(*progress);
   for (const Outgoing& outgoing : progress->outgoing) {
-    if (was_idle || waits || outgoing.link->full()) {
-      moved |= TestSends(outgoing.link);
+    if (was_idle || waits || outgoing.comm->full()) {
+      moved |= TestSends(outgoing.comm);
     }
   }
   moved |= TakeStep(progress);
   for (const Outgoing& outgoing : progress->outgoing) {
-    moved |= PostSends(outgoing.link);
+    moved |= PostSends(outgoing.comm);
   }
   return moved;
 }
 
 bool Driver::PostReceives(const Progress& progress, const Incoming& incoming) {
-  RecvLink* link = incoming.link;
+  RecvComm* comm = incoming.comm;
   bool moved = false;
-  while (link->posted < incoming.end &&
-         link->posted < link->consumed + kSlots) {
+  while (comm->posted < incoming.end &&
+         comm->posted < comm->consumed + kSlots) {
     // The whole slot is offered, whatever will come: the sender decides.
-    Place place = link->slot_place(link->posted);
-    size_t capacity = link->slot_bytes;
-    const uint64_t index = link->posted - incoming.begin;
+    Place place = comm->slot_place(comm->posted);
+    size_t capacity = comm->slot_bytes;
+    const uint64_t index = comm->posted - incoming.begin;
     const Step& step = *incoming.steps[index % incoming.steps.size()];
     if (in_place_ && step.received_in_place()) {
       if (index / incoming.steps.size() > progress.iteration) break;
       if (!OutputIsFree(progress)) break;
-      place = {output_ + step.output, link->output_region};
+      place = {output_ + step.output, comm->output_region};
       capacity = step.bytes;
     }
     void* request = nullptr;
-    const Result result = net_->Irecv(link->comm, place.bytes, capacity,
-                                      link->tag, place.region, &request);
+    const Result result = net_->Irecv(comm->plugin_comm, place.bytes, capacity,
+                                      comm->tag, place.region, &request);
     if (result != Result::kSuccess) {
-      Fail("irecv from rank %d, channel %d: %s", link->peer, link->channel,
+      Fail("irecv from rank %d, channel %d: %s", comm->peer, comm->channel,
            ResultName(result));
     }
     if (request == nullptr) break;
-    link->requests[link->posted % kSlots] = request;
-    ++link->posted;
+    comm->requests[comm->posted % kSlots] = request;
+    ++comm->posted;
     moved = true;
   }
   return moved;
 }
 
-bool Driver::TestOldest(const Link& link, void* request, const char* what,
+bool Driver::TestOldest(const Comm& comm, void* request, const char* what,
                         size_t expected_max, size_t* size) {
   int done = 0;
   int bytes = 0;
   const Result result = net_->Test(request, &done, &bytes);
   if (result != Result::kSuccess) {
-    Fail("test of a %s rank %d, channel %d: %s", what, link.peer, link.channel,
+    Fail("test of a %s rank %d, channel %d: %s", what, comm.peer, comm.channel,
          ResultName(result));
   }
   if (done == 0) return false;
   *size = static_cast<size_t>(bytes);
   if (bytes < 0 || *size > expected_max) {
     Fail("test of a %s rank %d, channel %d: done with %d bytes, not %zu", what,
-         link.peer, link.channel, bytes, expected_max);
+         comm.peer, comm.channel, bytes, expected_max);
   }
   return true;
 }
 
 // Asked for the oldest only, and only when the next step is to take it.
-bool Driver::HasArrived(RecvLink* link) {
-  if (link->arrived > link->consumed) return true;
-  if (link->arrived == link->posted) return false;
-  const size_t slot = link->arrived % kSlots;
-  if (!TestOldest(*link, link->requests[slot], "receive from", link->slot_bytes,
-                  &link->sizes[slot])) {
+bool Driver::HasArrived(RecvComm* comm) {
+  if (comm->arrived > comm->consumed) return true;
+  if (comm->arrived == comm->posted) return false;
+  const size_t slot = comm->arrived % kSlots;
+  if (!TestOldest(*comm, comm->requests[slot], "receive from", comm->slot_bytes,
+                  &comm->sizes[slot])) {
     return false;
   }
-  ++link->arrived;
+  ++comm->arrived;
   return true;
 }
 
@@ -206,10 +206,10 @@ bool Driver::TakeStep(Progress* progress) {
   const Program& program = *progress->program;
   if (progress->next == program.steps.size()) return false;
   const Step& step = program.steps[progress->next];
-  RecvLink* recv =
-      step.receive ? links_->recv(step.recv_lane, program.channel) : nullptr;
-  SendLink* send =
-      step.send ? links_->send(step.send_lane, program.channel) : nullptr;
+  RecvComm* recv =
+      step.receive ? comms_->recv(step.recv_hop, program.channel) : nullptr;
+  SendComm* send =
+      step.send ? comms_->send(step.send_hop, program.channel) : nullptr;
   if (recv != nullptr && !HasArrived(recv)) return false;
   if (send != nullptr && send->full()) return false;
   if (step.write && !OutputIsFree(*progress)) return false;
@@ -231,7 +231,7 @@ bool Driver::TakeStep(Progress* progress) {
     ++send->filled;
     if (in_place_ && step.sent_in_place() && step.write) {
       for (Outgoing& outgoing : progress->outgoing) {
-        if (outgoing.link == send) outgoing.from_output = send->filled;
+        if (outgoing.comm == send) outgoing.from_output = send->filled;
       }
     }
   }
@@ -259,43 +259,43 @@ void Driver::Execute(const Step& step, const std::byte* incoming,
   }
 }
 
-Place Driver::SourceOf(const Step& step, const SendLink& link) const {
-  if (!in_place_ || !step.sent_in_place()) return link.slot_place(link.filled);
-  if (step.write) return {output_ + step.output, link.output_region};
-  return {input_ + step.input, link.input_region};
+Place Driver::SourceOf(const Step& step, const SendComm& comm) const {
+  if (!in_place_ || !step.sent_in_place()) return comm.slot_place(comm.filled);
+  if (step.write) return {output_ + step.output, comm.output_region};
+  return {input_ + step.input, comm.input_region};
 }
 
-bool Driver::PostSends(SendLink* link) {
+bool Driver::PostSends(SendComm* comm) {
   bool moved = false;
-  while (link->posted < link->filled) {
-    const size_t slot = link->posted % kSlots;
+  while (comm->posted < comm->filled) {
+    const size_t slot = comm->posted % kSlots;
     void* request = nullptr;
-    const Place& source = link->sources[slot];
+    const Place& source = comm->sources[slot];
     const Result result =
-        net_->Isend(link->comm, source.bytes, link->sizes[slot], link->tag,
-                    source.region, &request);
+        net_->Isend(comm->plugin_comm, source.bytes, comm->sizes[slot],
+                    comm->tag, source.region, &request);
     if (result != Result::kSuccess) {
-      Fail("isend of %zu bytes to rank %d, channel %d: %s", link->sizes[slot],
-           link->peer, link->channel, ResultName(result));
+      Fail("isend of %zu bytes to rank %d, channel %d: %s", comm->sizes[slot],
+           comm->peer, comm->channel, ResultName(result));
     }
     if (request == nullptr) break;
-    link->requests[slot] = request;
-    ++link->posted;
+    comm->requests[slot] = request;
+    ++comm->posted;
     moved = true;
   }
   return moved;
 }
 
-bool Driver::TestSends(SendLink* link) {
+bool Driver::TestSends(SendComm* comm) {
   bool moved = false;
-  while (link->done < link->posted) {
-    const size_t slot = link->done % kSlots;
+  while (comm->done < comm->posted) {
+    const size_t slot = comm->done % kSlots;
     size_t size = 0;
-    if (!TestOldest(*link, link->requests[slot], "send to", link->sizes[slot],
+    if (!TestOldest(*comm, comm->requests[slot], "send to", comm->sizes[slot],
                     &size)) {
       break;
     }
-    ++link->done;
+    ++comm->done;
     moved = true;
   }
   return moved;
@@ -316,10 +316,10 @@ void Driver::FailStuck(const std::string& what) const {
   uint64_t receives = 0;
   for (const Progress& progress : running_) {
     for (const Outgoing& outgoing : progress.outgoing) {
-      sends += outgoing.link->filled - outgoing.link->done;
+      sends += outgoing.comm->filled - outgoing.comm->done;
     }
     for (const Incoming& incoming : progress.incoming) {
-      receives += incoming.link->posted - incoming.link->arrived;
+      receives += incoming.comm->posted - incoming.comm->arrived;
     }
   }
   Fail("%s: nothing moved for %d s; %llu sends and %llu receives are open",

@@ -1,4 +1,4 @@
-// Carries out programs over links the way NCCL's proxy drives a plugin:
+// Carries out programs over comms the way NCCL's proxy drives a plugin:
 // receives posted ahead, sends in order, the oldest request tested, a yield
 // when nothing moved. A test is asked for only where its answer is waited for:
 // in most plugins one that fails costs a look at the network.
@@ -11,7 +11,7 @@
 #include <vector>
 
 #include "bench/collectives.h"
-#include "bench/links.h"
+#include "bench/comms.h"
 #include "bench/reduce.h"
 
 namespace hawser::bench {
@@ -19,8 +19,8 @@ namespace hawser::bench {
 class Driver {
  public:
   // `in_place`: steps that can do without slots do so. The buffers of each Run
-  // are then those that `links` has registered.
-  Driver(Links* links, NetLibrary* net, Bootstrap* bootstrap, AddFunction add,
+  // are then those that `comms` has registered.
+  Driver(Comms* comms, NetLibrary* net, Bootstrap* bootstrap, AddFunction add,
          int timeout_s, bool in_place);
 
   // Runs all programs `iterations` times on the same buffers. An iteration
@@ -31,23 +31,23 @@ class Driver {
            std::byte* input, std::byte* output, const std::string& what);
 
  private:
-  // What one link brings: in every iteration, a message for each of `steps`.
+  // What one comm brings: in every iteration, a message for each of `steps`.
   struct Incoming {
-    RecvLink* link = nullptr;
+    RecvComm* comm = nullptr;
     std::vector<const Step*> steps;
-    uint64_t begin = 0;  // Of link->posted, before the first iteration.
+    uint64_t begin = 0;  // Of comm->posted, before the first iteration.
     uint64_t end = 0;    // And when all iterations have theirs.
   };
 
-  // What one link takes away. Both count as link->done does: behind the last
+  // What one comm takes away. Both count as comm->done does: behind the last
   // message from the output, and behind the last one of earlier iterations.
   struct Outgoing {
-    SendLink* link = nullptr;
+    SendComm* comm = nullptr;
     uint64_t from_output = 0;
     uint64_t earlier = 0;
   };
 
-  // One program under way, and the links that its steps name.
+  // One program under way, and the comms that its steps name.
   struct Progress {
     const Program* program = nullptr;
     size_t next = 0;
@@ -62,18 +62,18 @@ class Driver {
   bool OutputIsFree(const Progress& progress) const;
   bool PostReceives(const Progress& progress, const Incoming& incoming);
   bool TakeStep(Progress* progress);
-  bool HasArrived(RecvLink* link);
-  bool PostSends(SendLink* link);
-  bool TestSends(SendLink* link);
+  bool HasArrived(RecvComm* comm);
+  bool PostSends(SendComm* comm);
+  bool TestSends(SendComm* comm);
   void Execute(const Step& step, const std::byte* incoming,
                std::byte* outgoing) const;
-  Place SourceOf(const Step& step, const SendLink& link) const;
-  bool TestOldest(const Link& link, void* request, const char* what,
+  Place SourceOf(const Step& step, const SendComm& comm) const;
+  bool TestOldest(const Comm& comm, void* request, const char* what,
                   size_t expected_max, size_t* size);
   void OnIdle(const std::string& what);
   [[noreturn]] void FailStuck(const std::string& what) const;
 
-  Links* links_;
+  Comms* comms_;
   NetLibrary* net_;
   Bootstrap* bootstrap_;
   AddFunction add_;

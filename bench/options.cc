@@ -49,7 +49,7 @@ constexpr uint64_t kBytesMax = uint64_t{1} << 44;
 constexpr uint64_t kTimeoutMaxS = 24 * 60 * 60;
 constexpr uint64_t kIterationsMax = 1000 * 1000;
 constexpr size_t kSliceMin = 128;               // One line of LL128.
-constexpr size_t kSliceMax = size_t{64} << 20;  // Times 8 slots per link.
+constexpr size_t kSliceMax = size_t{64} << 20;  // Times 8 slots per comm.
 
 constexpr char kHelp[] =
     R"(all_reduce_perf: a collective over an NCCL net plugin, on host memory.

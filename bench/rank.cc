@@ -17,9 +17,9 @@
 
 #include "bench/bootstrap.h"
 #include "bench/collectives.h"
+#include "bench/comms.h"
 #include "bench/driver.h"
 #include "bench/fail.h"
-#include "bench/links.h"
 #include "bench/net_library.h"
 #include "bench/paths.h"
 #include "bench/pattern.h"
@@ -113,17 +113,17 @@ std::vector<size_t> SizesOf(const Options& options) {
 // Runs sizes one after the other on the same buffers.
 class Course {
  public:
-  Course(const Options& options, Links* links, NetLibrary* net,
-        Bootstrap* bootstrap)
+  Course(const Options& options, Comms* comms, NetLibrary* net,
+         Bootstrap* bootstrap)
       : options_(options),
         bootstrap_(bootstrap),
-        driver_(links, net, bootstrap, AddFor(options.type), options.timeout_s,
+        driver_(comms, net, bootstrap, AddFor(options.type), options.timeout_s,
                 options.in_place),
         // Any operation fits where the largest size does.
         input_(Allocate(options.bytes_max)),
         output_(Allocate(options.bytes_max)) {
     if (options.in_place) {
-      links->Register(input_.get(), options.bytes_max, output_.get(),
+      comms->Register(input_.get(), options.bytes_max, output_.get(),
                       options.bytes_max);
     }
   }
@@ -216,20 +216,20 @@ class Course {
 
 void RunSizes(const Options& options, NetLibrary* net, Bootstrap* bootstrap,
               Report* report) {
-  Links::Shape shape;
+  Comms::Shape shape;
   shape.rank = options.rank;
   shape.device = options.device;
-  shape.lanes = LanesOf(options);
+  shape.hops = HopsOf(options);
   shape.timeout_s = options.timeout_s;
-  Links links(shape, net, bootstrap);
-  Course course(options, &links, net, bootstrap);
+  Comms comms(shape, net, bootstrap);
+  Course course(options, &comms, net, bootstrap);
   for (const size_t bytes : SizesOf(options)) {
     report->rows.push_back(course.RunSize(bytes));
     if (options.rank == 0) PrintRow(options, report->rows.back());
   }
   // As in NCCL, nobody closes what another still uses.
   bootstrap->Barrier();
-  const uint64_t damaged = links.Close();
+  const uint64_t damaged = comms.Close();
   if (damaged > 0) {
     Fail("the plugin wrote %llu bytes behind a slot",
          static_cast<unsigned long long>(damaged));

@@ -36,11 +36,11 @@ struct Place {
   void* region = nullptr;
 };
 
-struct Link {
+struct Comm {
   int peer = 0;
   int channel = 0;
   int tag = 0;  // The sender's rank, at both ends, as in NCCL.
-  void* comm = nullptr;
+  void* plugin_comm = nullptr;
   void* region = nullptr;        // Of the slots.
   void* input_region = nullptr;  // nullptr: not registered.
   void* output_region = nullptr;
@@ -57,7 +57,7 @@ struct Link {
 };
 
 // Slots are filled by the reduction, posted with isend, and free when done.
-struct SendLink : Link {
+struct SendComm : Comm {
   uint64_t filled = 0, posted = 0, done = 0;
   std::array<Place, kSlots> sources{};  // What takes the slot's turn.
 
@@ -65,48 +65,48 @@ struct SendLink : Link {
 };
 
 // Slots are posted with irecv, arrive, and are free when consumed.
-struct RecvLink : Link {
+struct RecvComm : Comm {
   uint64_t posted = 0, arrived = 0, consumed = 0;
 };
 
-// One rank's links: for each lane and channel one that sends and one that
+// One rank's comms: for each hop and channel one that sends and one that
 // receives.
-class Links {
+class Comms {
  public:
   struct Shape {
     int rank = 0;
     int device = 0;
-    std::vector<Lane> lanes;
+    std::vector<Hop> hops;
     int timeout_s = 0;
   };
 
   // Opens all of them at once, as NCCL does: listen, exchange handles, then
   // connect and accept in turns until each has answered.
-  Links(const Shape& shape, NetLibrary* net, Bootstrap* bootstrap);
-  // For use in place, by all links, until Close.
+  Comms(const Shape& shape, NetLibrary* net, Bootstrap* bootstrap);
+  // For use in place, by all comms, until Close.
   void Register(std::byte* input, size_t input_bytes, std::byte* output,
                 size_t output_bytes);
   // Closes all. Returns how many guard bytes were damaged.
   uint64_t Close();
 
-  SendLink* send(size_t lane, int channel) {
-    return &sends_[first_[lane] + static_cast<size_t>(channel)];
+  SendComm* send(size_t hop, int channel) {
+    return &sends_[first_[hop] + static_cast<size_t>(channel)];
   }
-  RecvLink* recv(size_t lane, int channel) {
-    return &recvs_[first_[lane] + static_cast<size_t>(channel)];
+  RecvComm* recv(size_t hop, int channel) {
+    return &recvs_[first_[hop] + static_cast<size_t>(channel)];
   }
 
  private:
   void Open(Bootstrap* bootstrap);
-  void RegisterSlots(Link* link);
-  void RegisterBuffer(Link* link, std::byte* bytes, size_t size, void** region);
-  uint64_t Release(Link* link);
+  void RegisterSlots(Comm* comm);
+  void RegisterBuffer(Comm* comm, std::byte* bytes, size_t size, void** region);
+  uint64_t Release(Comm* comm);
 
   Shape shape_;
   NetLibrary* net_;
-  std::vector<size_t> first_;  // By lane: the index of its channel 0.
-  std::vector<SendLink> sends_;
-  std::vector<RecvLink> recvs_;
+  std::vector<size_t> first_;  // By hop: the index of its channel 0.
+  std::vector<SendComm> sends_;
+  std::vector<RecvComm> recvs_;
 };
 
 }  // namespace hawser::bench

@@ -1,4 +1,4 @@
-#include "bench/links.h"
+#include "bench/comms.h"
 
 #include <sched.h>
 
@@ -21,9 +21,9 @@ constexpr int kGuardValue = 0x5c;
 
 using Handle = std::array<char, nccl::kHandleMaxBytes>;
 
-void Require(Result result, const char* call, const Link& link) {
+void Require(Result result, const char* call, const Comm& comm) {
   if (result == Result::kSuccess) return;
-  Fail("%s, rank %d, channel %d: %s", call, link.peer, link.channel,
+  Fail("%s, rank %d, channel %d: %s", call, comm.peer, comm.channel,
        ResultName(result));
 }
 
@@ -47,25 +47,25 @@ uint64_t CountDamaged(const std::byte* guard) {
       [](std::byte byte) { return byte != std::byte{kGuardValue}; }));
 }
 
-Links::Links(const Shape& shape, NetLibrary* net, Bootstrap* bootstrap)
+Comms::Comms(const Shape& shape, NetLibrary* net, Bootstrap* bootstrap)
     : shape_(shape), net_(net) {
-  for (const Lane& lane : shape_.lanes) {
+  for (const Hop& hop : shape_.hops) {
     first_.push_back(sends_.size());
-    for (int channel = 0; channel < lane.channels; ++channel) {
-      SendLink& to = sends_.emplace_back();
-      RecvLink& from = recvs_.emplace_back();
-      to.peer = lane.to;
-      from.peer = lane.from;
+    for (int channel = 0; channel < hop.channels; ++channel) {
+      SendComm& to = sends_.emplace_back();
+      RecvComm& from = recvs_.emplace_back();
+      to.peer = hop.to;
+      from.peer = hop.from;
       to.channel = from.channel = channel;
       to.tag = shape_.rank;
       from.tag = from.peer;
-      to.slot_bytes = from.slot_bytes = lane.slot_bytes;
+      to.slot_bytes = from.slot_bytes = hop.slot_bytes;
     }
   }
   Open(bootstrap);
 }
 
-void Links::Open(Bootstrap* bootstrap) {
+void Comms::Open(Bootstrap* bootstrap) {
   std::vector<Handle> handles(recvs_.size());
   std::vector<void*> listens(recvs_.size(), nullptr);
   std::string mine;
@@ -77,7 +77,7 @@ void Links::Open(Bootstrap* bootstrap) {
   }
   const std::vector<std::string> all = bootstrap->AllGather(mine);
   for (size_t i = 0; i < sends_.size(); ++i) {
-    // The peer's link of the same index is the other end of this one.
+    // The peer's comm of the same index is the other end of this one.
     const std::string& theirs = all[static_cast<size_t>(sends_[i].peer)];
     if (theirs.size() != mine.size()) {
       Fail("rank %d sent broken handles", sends_[i].peer);
@@ -91,20 +91,21 @@ void Links::Open(Bootstrap* bootstrap) {
   for (size_t missing = sends_.size() + recvs_.size(); missing > 0;) {
     const size_t before = missing;
     for (size_t i = 0; i < sends_.size(); ++i) {
-      SendLink& to = sends_[i];
-      if (to.comm == nullptr) {
+      SendComm& to = sends_[i];
+      if (to.plugin_comm == nullptr) {
         // The same handle each time: a plugin may keep its state inside.
-        Require(net_->Connect(shape_.device, handles[i].data(), &to.comm),
-                "connect", to);
-        if (to.comm != nullptr) {
+        Require(
+            net_->Connect(shape_.device, handles[i].data(), &to.plugin_comm),
+            "connect", to);
+        if (to.plugin_comm != nullptr) {
           RegisterSlots(&to);
           --missing;
         }
       }
-      RecvLink& from = recvs_[i];
-      if (from.comm == nullptr) {
-        Require(net_->Accept(listens[i], &from.comm), "accept", from);
-        if (from.comm != nullptr) {
+      RecvComm& from = recvs_[i];
+      if (from.plugin_comm == nullptr) {
+        Require(net_->Accept(listens[i], &from.plugin_comm), "accept", from);
+        if (from.plugin_comm != nullptr) {
           Require(net_->CloseListen(listens[i]), "closeListen", from);
           RegisterSlots(&from);
           --missing;
@@ -121,48 +122,50 @@ void Links::Open(Bootstrap* bootstrap) {
   }
 }
 
-void Links::RegisterSlots(Link* link) {
-  const size_t size = kSlots * link->slot_bytes;
-  link->slots = Allocate(size);
-  SetGuard(link->guard());
-  Require(net_->Register(link->comm, link->slots.get(), size, &link->region),
-          "regMr", *link);
+void Comms::RegisterSlots(Comm* comm) {
+  const size_t size = kSlots * comm->slot_bytes;
+  comm->slots = Allocate(size);
+  SetGuard(comm->guard());
+  Require(
+      net_->Register(comm->plugin_comm, comm->slots.get(), size, &comm->region),
+      "regMr", *comm);
 }
 
-void Links::Register(std::byte* input, size_t input_bytes, std::byte* output,
+void Comms::Register(std::byte* input, size_t input_bytes, std::byte* output,
                      size_t output_bytes) {
-  for (SendLink& to : sends_) {
+  for (SendComm& to : sends_) {
     RegisterBuffer(&to, input, input_bytes, &to.input_region);
     RegisterBuffer(&to, output, output_bytes, &to.output_region);
   }
-  for (RecvLink& from : recvs_) {
+  for (RecvComm& from : recvs_) {
     RegisterBuffer(&from, output, output_bytes, &from.output_region);
   }
 }
 
-void Links::RegisterBuffer(Link* link, std::byte* bytes, size_t size,
+void Comms::RegisterBuffer(Comm* comm, std::byte* bytes, size_t size,
                            void** region) {
   if (size == 0) return;
-  Require(net_->Register(link->comm, bytes, size, region), "regMr", *link);
+  Require(net_->Register(comm->plugin_comm, bytes, size, region), "regMr",
+          *comm);
 }
 
-uint64_t Links::Release(Link* link) {
-  for (void* region : {link->region, link->input_region, link->output_region}) {
+uint64_t Comms::Release(Comm* comm) {
+  for (void* region : {comm->region, comm->input_region, comm->output_region}) {
     if (region == nullptr) continue;
-    Require(net_->Unregister(link->comm, region), "deregMr", *link);
+    Require(net_->Unregister(comm->plugin_comm, region), "deregMr", *comm);
   }
-  return CountDamaged(link->guard());
+  return CountDamaged(comm->guard());
 }
 
-uint64_t Links::Close() {
+uint64_t Comms::Close() {
   uint64_t damaged = 0;
-  for (SendLink& to : sends_) {
+  for (SendComm& to : sends_) {
     damaged += Release(&to);
-    Require(net_->CloseSend(to.comm), "closeSend", to);
+    Require(net_->CloseSend(to.plugin_comm), "closeSend", to);
   }
-  for (RecvLink& from : recvs_) {
+  for (RecvComm& from : recvs_) {
     damaged += Release(&from);
-    Require(net_->CloseRecv(from.comm), "closeRecv", from);
+    Require(net_->CloseRecv(from.plugin_comm), "closeRecv", from);
   }
   return damaged;
 }
