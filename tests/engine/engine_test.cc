@@ -24,11 +24,12 @@ constexpr Time kStart = Time::FromNanos(1'000'000'000);
 
 // An engine over `count` planes that lead nowhere.
 struct Lone {
-  explicit Lone(int count = 1, const Config& config = {}) {
+  explicit Lone(int count = 1, const Config& config = {},
+                const sim::SimDatapathOptions& options = {}) {
     std::vector<Datapath*> raw;
     for (int p = 0; p < count; ++p) {
-      planes.push_back(std::make_unique<sim::SimDatapath>(
-          network, 0, p, sim::SimDatapathOptions()));
+      planes.push_back(
+          std::make_unique<sim::SimDatapath>(network, 0, p, options));
       raw.push_back(planes.back().get());
     }
     engine = std::make_unique<Engine>(config, wire::EndpointIdentity{1, 11},
@@ -46,6 +47,23 @@ struct Lone {
     }
     words.host = "far:1";
     return words;
+  }
+  // A peer of its own for each `id`, and open.
+  Peer* Meet(uint64_t id) {
+    Peer* peer = *engine->AddPeer({id, 22}, 0, kStart);
+    EXPECT_TRUE(engine->OpenPeer(*peer, Introduce(), kStart).ok());
+    return peer;
+  }
+  // A probe from the peer, which asks for an ack at once.
+  void Probe(const Peer& peer, uint64_t number = 0) {
+    wire::PacketHeader header;
+    header.peer = peer.id;
+    header.number = {number};
+    header.ack_now = true;
+    header.cargo.kind = wire::CargoKind::kProbe;
+    std::vector<std::byte> bytes(wire::kMaxHeaderBytes);
+    bytes.resize(wire::EncodePacket(header, peer.rx_key, bytes));
+    planes[0]->OnArrival(std::move(bytes), /*marked=*/false);
   }
   sim::Network network{1};
   std::vector<std::unique_ptr<sim::SimDatapath>> planes;
@@ -220,6 +238,22 @@ TEST(Engine, RunOnce__an_idle_pair_has_no_deadline) {
     EXPECT_TRUE(world.sim.engine(h).quiet());
     EXPECT_EQ(world.sim.engine(h).RunOnce(world.sim.now()).next, Time::Never());
   }
+}
+
+// A socket may fill with the packets of one turn in the middle of it.
+TEST(Engine, RunOnce__room_ends_in_the_middle_of_a_turn) {
+  sim::SimDatapathOptions options;
+  options.room = 256;
+  options.defers = 1;
+  Lone lone(1, {}, options);
+  constexpr uint64_t kPeers = Stage::kCapacity + 1;
+  for (uint64_t id = 2; id < 2 + kPeers; ++id) lone.Probe(*lone.Meet(id));
+  while (lone.engine->RunOnce(kStart).worked && lone.planes[0]->tx_room() > 0) {
+  }
+  EXPECT_EQ(lone.network.departures(), Stage::kCapacity);
+  lone.planes[0]->Refill();
+  lone.engine->SayGoodbye(kStart);
+  EXPECT_EQ(lone.network.departures(), 2 * Stage::kCapacity);
 }
 
 // Signs of life are asked for while a request is open, and a silent peer is

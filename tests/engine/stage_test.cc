@@ -20,6 +20,7 @@ class Recorder final : public Datapath {
   std::vector<Sent> sent;
   size_t calls = 0;
   size_t room = 1000;
+  size_t room_after_send = 1000;
 
   PlaneAddress address() const override { return {}; }
   uint16_t entropies() const override { return 4; }
@@ -32,6 +33,7 @@ class Recorder final : public Datapath {
   void ClosePeer(PeerId) override {}
   void Send(std::span<const TxPacket> batch) override {
     ++calls;
+    room = room_after_send;
     for (const TxPacket& packet : batch) {
       std::vector<std::byte> bytes(packet.header.begin(), packet.header.end());
       bytes.insert(bytes.end(), packet.payload.data,
@@ -97,11 +99,12 @@ TEST(Stage, Add__nothing_follows_borrowed_payload) {
   EXPECT_EQ(PacketsIn(door.sent[1]), 1u);
 }
 
-TEST(Stage, Add__flushes_itself_when_full) {
+TEST(Stage, MakeRoom__flushes_what_is_full) {
   Recorder door;
   Stage stage(door);
   const auto header = Bytes(36);
   for (size_t i = 0; i <= Stage::kCapacity; ++i) {
+    ASSERT_TRUE(stage.MakeRoom());
     stage.Add(PeerId{1}, static_cast<uint16_t>(i % 2), header, {}, kMaxBytes);
   }
   EXPECT_EQ(door.calls, 1u);
@@ -117,15 +120,29 @@ TEST(Stage, Flush__nothing_staged_is_no_call) {
   EXPECT_EQ(door.calls, 0u);
 }
 
-TEST(Stage, HasRoom__counts_what_is_staged) {
+// The datagrams before may take the last room, however much there was.
+TEST(Stage, MakeRoom__asks_the_door_after_it_flushed) {
+  Recorder door;
+  door.room_after_send = 0;
+  Stage stage(door);
+  const auto header = Bytes(36);
+  for (size_t i = 0; i < Stage::kCapacity; ++i) {
+    ASSERT_TRUE(stage.MakeRoom());
+    stage.Add(PeerId{1}, static_cast<uint16_t>(i % 2), header, {}, kMaxBytes);
+  }
+  EXPECT_FALSE(stage.MakeRoom());
+  EXPECT_EQ(door.sent.size(), Stage::kCapacity);
+}
+
+TEST(Stage, MakeRoom__counts_what_is_staged) {
   Recorder door;
   door.room = 2;
   Stage stage(door);
   const auto header = Bytes(36);
   stage.Add(PeerId{1}, 0, header, {}, kMaxBytes);
-  EXPECT_TRUE(stage.has_room());
+  EXPECT_TRUE(stage.MakeRoom());
   stage.Add(PeerId{1}, 1, header, {}, kMaxBytes);
-  EXPECT_FALSE(stage.has_room());
+  EXPECT_FALSE(stage.MakeRoom());
   EXPECT_EQ(stage.room(), 0u);
 }
 

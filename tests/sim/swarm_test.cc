@@ -92,10 +92,13 @@ TEST(Swarm, damaged_bytes_are_a_problem) {
 TEST(Plan, every_kind_of_trouble_is_drawn) {
   std::set<std::string> faults;
   int killed = 0, goodbyes = 0, dark = 0, paused = 0, closes = 0, truncated = 0,
-      rounds = 0, to_oneself = 0;
+      rounds = 0, to_oneself = 0, defers = 0;
   for (uint64_t seed = 1; seed <= 1000; ++seed) {
     const Plan plan = MakePlan(seed);
     for (const LinkPlan& link : plan.links) faults.insert(link.fault);
+    for (const HostOptions& host : plan.hosts) {
+      defers += host.datapath.defers > 0;
+    }
     killed += plan.killed_host >= 0;
     goodbyes += plan.says_goodbye;
     dark += plan.dark_at != Time::Never();
@@ -114,7 +117,7 @@ TEST(Plan, every_kind_of_trouble_is_drawn) {
   }
   EXPECT_GE(faults.size(), 13u);  // One of them is none.
   for (const int count : {killed, goodbyes, dark, paused, closes, truncated,
-                          rounds, to_oneself}) {
+                          rounds, to_oneself, defers}) {
     EXPECT_GE(count, 10);
   }
 }

@@ -203,8 +203,8 @@ void Engine::SayGoodbye(Time now) {
     const size_t size = wire::EncodeGoodbye(peer->far_id, peer->tx_key, bytes);
     const Path& path =
         peer->paths[peer->next_probe_path++ % peer->paths.size()];
-    if (!StageOf(*peer, path).has_room()) continue;
     SendAcksOver(*peer, path, now);
+    if (!StageOf(*peer, path).MakeRoom()) continue;
     StagePacket(*peer, path, std::span(bytes).first(size), {});
   }
   FlushAll();

@@ -103,13 +103,14 @@ bool Engine::AckDue(const Peer& peer, Time by) const {
 
 // One is due, so all that wait go along: the packet is paid for.
 void Engine::SendAcksOver(Peer& peer, const Path& path, Time now) {
+  if (!StageOf(peer, path).MakeRoom()) return;
   wire::AckPacket packet;
   packet.peer = peer.far_id;
   const auto leave = [&] {
     std::array<std::byte, wire::kMaxAckPacketBytes> bytes;
     const uint32_t room =
         std::min<uint32_t>(wire::kMaxAckPacketBytes, SafeBytes(peer, path));
-    while (packet.count > 0 && StageOf(peer, path).has_room()) {
+    while (packet.count > 0 && StageOf(peer, path).MakeRoom()) {
       size_t written = 0;
       const size_t size = wire::EncodeAcks(
           packet, peer.tx_key, std::span(bytes).first(room), &written);
@@ -152,7 +153,7 @@ void Engine::RepeatAcks(Peer& peer, const Path& but,
   const size_t first = random_.Below(count);
   for (size_t i = 0; i < count && copies > 0; ++i) {
     const Path& path = peer.paths[(first + i) % count];
-    if (path.id() == but.id() || !StageOf(peer, path).has_room() ||
+    if (path.id() == but.id() || !StageOf(peer, path).MakeRoom() ||
         bytes.size() > SafeBytes(peer, path)) {
       continue;
     }
@@ -180,7 +181,7 @@ Path* Engine::PickAckPath(Peer& peer, Time now) {
   for (size_t tries = 0; tries < count && best < 2; ++tries) {
     const size_t p = (first + tries) % count;
     Path& path = peer.paths[p];
-    if (!StageOf(peer, path).has_room()) {
+    if (!StageOf(peer, path).MakeRoom()) {
       room = false;
       continue;
     }
@@ -257,7 +258,7 @@ bool Engine::SendCargoTo(Peer& peer, size_t& budget, Time now) {
   // full NIC do not.
   const bool no_room =
       std::any_of(stages_.begin(), stages_.end(),
-                  [](const Stage& stage) { return !stage.has_room(); });
+                  [](Stage& stage) { return !stage.MakeRoom(); });
   if (peer.HasCargo() && (budget == 0 || no_room)) unserved_.push_back(&peer);
   return sent;
 }
@@ -358,7 +359,7 @@ void Engine::SendWantedProbe(Peer& peer, Path& path, Time now) {
 }
 
 bool Engine::SendProbe(Peer& peer, Path& path, uint32_t bytes, Time now) {
-  if (!StageOf(peer, path).has_room()) return false;
+  if (!StageOf(peer, path).MakeRoom()) return false;
   wire::PacketHeader header;
   header.peer = peer.far_id;
   header.path = path.id();
@@ -409,7 +410,7 @@ uint32_t Engine::MostBytes(const Peer& peer, const Path& path) const {
 void Engine::RefreshSendable(Peer& peer, const Path& path, Time now) {
   const uint16_t p = path.id().value;
   const uint64_t bit = uint64_t{1} << p % 64;
-  const bool can = StageOf(peer, path).has_room() &&
+  const bool can = StageOf(peer, path).MakeRoom() &&
                    path.CanSend(MaxPacket(peer, path), now);
   uint64_t& word = peer.sendable[p / 64];
   word = can ? word | bit : word & ~bit;

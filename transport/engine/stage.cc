@@ -6,6 +6,11 @@ namespace hawser {
 
 Stage::Stage(Datapath& plane) : plane_(plane), slots_(kCapacity) {}
 
+bool Stage::MakeRoom() {
+  if (count_ == kCapacity) Flush();
+  return plane_.tx_room() > count_;
+}
+
 void Stage::Add(PeerId peer, uint16_t entropy,
                 std::span<const std::byte> header, MemorySlice payload,
                 uint32_t max_bytes) {
@@ -21,8 +26,7 @@ void Stage::Add(PeerId peer, uint16_t entropy,
             slot.writer.SizeWith(all_bytes) <= max_bytes;
   }
   if (!joins) {
-    if (count_ == kCapacity) Flush();
-    HAWSER_CHECK(has_room());
+    HAWSER_CHECK(count_ < kCapacity);
     Slot& slot = slots_[count_];
     slot.writer.Clear();
     slot.closed = false;

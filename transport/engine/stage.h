@@ -22,15 +22,16 @@ class Stage {
 
   explicit Stage(Datapath& plane);
 
-  // For one more datagram, at the door itself.
-  bool has_room() const { return plane_.tx_room() > count_; }
+  // For one more datagram, here and at the door. A full stage is flushed to
+  // tell: what it sends may be the last that the plane takes for now.
+  bool MakeRoom();
   size_t room() const { return plane_.tx_room() - count_; }
   // Of the stage alone.
   size_t left() const { return kCapacity - count_; }
 
   // Copies the header, borrows the payload until Flush. Joins the datagram
   // before it if that goes the same way, and both together have no more than
-  // `max_bytes`. Not without room, unless it joins.
+  // `max_bytes`. Only after MakeRoom has said yes.
   void Add(PeerId peer, uint16_t entropy, std::span<const std::byte> header,
            MemorySlice payload, uint32_t max_bytes);
   void Flush();

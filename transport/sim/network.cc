@@ -162,6 +162,9 @@ bool SimDatapath::OpenPeer(PeerId peer, const PlaneAddress& there) {
 void SimDatapath::Send(std::span<const TxPacket> batch) {
   HAWSER_CHECK(batch.size() <= room_);
   room_ -= batch.size();
+  if (options_.defers > 0 && network_.random().Chance(options_.defers)) {
+    room_ = 0;
+  }
   for (const TxPacket& packet : batch) {
     const auto peer = peers_.find(packet.peer);
     if (peer == peers_.end()) continue;

@@ -133,7 +133,8 @@ struct SimDatapathOptions {
   uint16_t entropies = 8;
   uint32_t max_packet_bytes = 1472;
   uint32_t burst_packets = 1;
-  size_t room = 64;  // Packets that Send takes until Refill.
+  size_t room = 64;   // Packets that Send takes until Refill.
+  double defers = 0;  // The chance that one Send uses up all of it.
 };
 
 // The fourth door: into a Network.

@@ -102,6 +102,7 @@ void Planner::DrawHosts() {
     datapath.max_packet_bytes = OneOf({640u, 1200u, 1472u, 1472u, 8972u});
     datapath.burst_packets = OneOf({1u, 1u, 4u, 16u});
     datapath.room = OneOf({1u, 4u, 16u, 64u, 256u});
+    datapath.defers = OneOf({0.0, 0.0, 0.1, 0.5});
     plan_.hosts.push_back(host);
   }
 }
@@ -384,7 +385,7 @@ std::string ToString(const Plan& plan) {
         config.rto_min_us, ", packet ", config.packet_bytes, ", check ",
         config.checksum, "; entropies ", host.datapath.entropies, ", mtu ",
         host.datapath.max_packet_bytes, ", burst ", host.datapath.burst_packets,
-        ", room ", host.datapath.room, "\n");
+        ", room ", host.datapath.room, ", defers ", host.datapath.defers, "\n");
   }
   if (!plan.links.empty()) {
     std::string usual;
