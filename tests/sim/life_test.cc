@@ -211,6 +211,56 @@ TEST(Life, a_suspect_path_in_idle_times__is_left_in_peace) {
   EXPECT_EQ(world.path(0, 1, 1).state(), Path::State::kOpen);
 }
 
+// Host 2 throws more at host 0 than it can read in one turn, at every turn.
+class Flood {
+ public:
+  explicit Flood(World& world) : world_(world) {
+    LinkModel& link = world.link(2, 0, 0);
+    link = LinkModel();
+    link.delay = Duration::Micros(1);
+  }
+  void Step() {
+    const uint64_t read = world_.metrics(0).packets_malformed.value();
+    if (thrown_ >= read + kUnread) return;
+    for (uint64_t i = 0; i < kUnread; ++i, ++thrown_) {
+      world_.sim.network().OnSend({2, 0, 0, 0}, {std::byte{0}},
+                                  world_.sim.now());
+    }
+  }
+
+ private:
+  static constexpr uint64_t kUnread = 256;
+  World& world_;
+  uint64_t thrown_ = 0;
+};
+
+TEST(Life, a_flood_from_another_host__hides_no_dead_path) {
+  World world(3);
+  Stream stream(world, 0, 1, 200, kMessage);
+  ASSERT_FALSE(Finish(world, {&stream}, Duration::Millis(2)));
+  world.link(0, 1, 3).dark = true;
+  Flood flood(world);
+  EXPECT_TRUE(world.sim.RunUntil(
+      [&] {
+        flood.Step();
+        stream.Step();
+        return world.path(0, 1, 3).state() == Path::State::kSuspect;
+      },
+      Duration::Millis(3)));
+}
+
+TEST(Life, a_flood_from_another_host__holds_up_no_ack) {
+  World world(3);
+  Stream stream(world, 1, 0, 1, 100);
+  Flood flood(world);
+  EXPECT_TRUE(world.sim.RunUntil(
+      [&] {
+        flood.Step();
+        return stream.Step();
+      },
+      Duration::Millis(1)));
+}
+
 TEST(Life, two_planes__one_dies_whole) {
   HostOptions host = UsualHost();
   host.planes = 2;

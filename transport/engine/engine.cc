@@ -213,12 +213,12 @@ void Engine::SayGoodbye(Time now) {
 // --- Timers ----------------------------------------------------------------
 
 bool Engine::FireTimers(Time now) {
-  // Silence is not judged with mail unread.
-  if (more_mail_) return false;
+  const bool judges = !more_mail_ || now - more_mail_since_ >= kMailPatience;
   bool fired = false;
   for (size_t i = 0; i < deadlines_.size(); ++i) {
     if (deadlines_[i] > now) continue;
-    LookAfter(*peers_[i], now);
+    // Touched in any case: its acks may be due, or its pacers let go.
+    if (judges) LookAfter(*peers_[i], now);
     Touch(*peers_[i]);
     fired = true;
   }

@@ -80,6 +80,9 @@ class Engine {
   // An ack that is due waits so long for cargo to go with, while packets keep
   // coming: as long as a turn takes that is full of work.
   static constexpr Duration kAckPatience = Duration::Micros(20);
+  // Silence is not judged with mail unread, which may be what was missed; but
+  // others may send without end.
+  static constexpr Duration kMailPatience = Duration::Millis(1);
   // A path on which nothing came for so long, while others brought something,
   // is not trusted with acks.
   static constexpr Duration kArrivingSpan = Duration::Millis(5);
@@ -182,7 +185,8 @@ class Engine {
   std::vector<Stage> stages_;         // One per plane.
   std::vector<std::byte> padding_;    // What a padded probe carries.
   Time last_heard_;
-  bool more_mail_ = false;  // A plane had more than one batch.
+  bool more_mail_ = false;  // A plane had more than one batch...
+  Time more_mail_since_;    // ...and has had, at every turn since.
 };
 
 }  // namespace hawser

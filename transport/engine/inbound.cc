@@ -5,6 +5,7 @@
 // Whatever fails is dropped and counted, never answered and never logged.
 #include <algorithm>
 #include <array>
+#include <utility>
 
 #include "transport/engine/engine.h"
 #include "transport/wire/bundle.h"
@@ -13,7 +14,7 @@ namespace hawser {
 
 bool Engine::Receive(Time now) {
   bool any = false;
-  more_mail_ = false;
+  if (!std::exchange(more_mail_, false)) more_mail_since_ = now;
   std::array<RxPacket, kReceiveBatch> batch;
   for (Datapath* plane : planes_) {
     const size_t count = plane->Receive(batch);
