@@ -357,6 +357,32 @@ TEST(Life, a_path_without_large_packets__gets_smaller_ones) {
   EXPECT_GT(world.path(0, 1, 6).counts().bytes_delivered, 100'000u);
 }
 
+// Where there is no other, and nothing else to wake up for, a path that has
+// answered to little is asked at once for more.
+TEST(Life, the_only_path_takes_no_large_packets__found_out_soon) {
+  HostOptions host = UsualHost();
+  host.config.paths = 1;
+  host.config.packet_bytes = 8192;
+  host.datapath.max_packet_bytes = 8972;
+  host.config.peer_timeout_ms = Config().peer_timeout_ms;
+  World world(2, host);
+  Stream first(world, 0, 1, 1, 100);
+  ASSERT_TRUE(Finish(world, {&first}));
+  LinkModel& link = world.link(0, 1, 0);
+  link.max_bytes = 1500;
+  link.dark = true;
+  Stream stream(world, 0, 1, 1, 4000);
+  ASSERT_TRUE(world.sim.RunUntil(
+      [&] {
+        stream.Step();
+        return world.path(0, 1, 0).state() == Path::State::kSuspect;
+      },
+      Duration::Millis(100)));
+  link.dark = false;
+  ASSERT_TRUE(Finish(world, {&stream}, Duration::Millis(100)));
+  stream.ExpectAllOk();
+}
+
 TEST(Life, no_path_takes_large_packets__all_arrives) {
   for (const uint32_t max_bytes : {600u, 1200u, 1500u, 5000u}) {
     HostOptions host = UsualHost();

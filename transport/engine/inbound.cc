@@ -152,6 +152,7 @@ void Engine::OnAcks(Peer& peer, std::span<const std::byte> bytes,
     }
     metrics_.acks_received.Add(1);
     if (summary.progress) peer.last_heard_path = path.id();
+    if (path.probe_wanted()) peer.probes_wanted = true;
     if (before == Path::State::kSuspect && path.state() == Path::State::kOpen) {
       metrics_.paths_reopened.Add(1);
     }

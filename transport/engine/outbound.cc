@@ -220,8 +220,8 @@ bool Engine::SendCargo(Time now) {
 
 bool Engine::SendCargoTo(Peer& peer, size_t& budget, Time now) {
   if (!peer.alive()) return false;
-  if (peer.probes_held) {
-    peer.probes_held = false;
+  if (peer.probes_wanted) {
+    peer.probes_wanted = false;
     for (Path& path : peer.paths) SendWantedProbe(peer, path, now);
   }
   if (!peer.HasCargo()) return false;
@@ -354,7 +354,7 @@ void Engine::SendWantedProbe(Peer& peer, Path& path, Time now) {
     return;
   }
   // Room calls again, where a deadline would not.
-  peer.probes_held = true;
+  peer.probes_wanted = true;
   unserved_.push_back(&peer);
 }
 

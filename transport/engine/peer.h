@@ -135,7 +135,7 @@ struct Peer {
 
   uint32_t probes_in_a_row = 0;  // That came, and nothing else.
   bool touched = false;          // In the engine's list of peers to look after.
-  bool probes_held = false;      // Some path wants one, and there was no room.
+  bool probes_wanted = false;    // By some path, and no deadline says so.
   bool alive() const {
     return state == State::kOpen || state == State::kLeaving;
   }
