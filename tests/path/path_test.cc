@@ -218,12 +218,21 @@ TEST(Path, OnAck__no_network_sample_where_held_speaks_of_another) {
   EXPECT_EQ(f.path.network_rtt().latest(), kRtt);
 }
 
-TEST(Path, OnAck__clocks_that_disagree_make_a_microsecond) {
+TEST(Path, OnAck__an_impossible_sample_is_none) {
   Fixture f;
   f.Send();
   f.now = f.now + Duration::Micros(50);
   f.Ack(0, 0, Duration::Micros(60));
-  EXPECT_EQ(f.path.network_rtt().latest(), Duration::Micros(1));
+  EXPECT_FALSE(f.path.network_rtt().has_sample());
+  EXPECT_EQ(f.heard.acks.back().rtt, Duration::Micros(50));
+  f.Send();
+  f.now = f.now + kRtt;
+  f.Ack(1, 1);
+  f.Send();
+  f.now = f.now + Duration::Micros(50);
+  f.Ack(2, 2, Duration::Micros(50));
+  EXPECT_EQ(f.path.network_rtt().latest(), kRtt);
+  EXPECT_EQ(f.heard.acks.back().rtt, kRtt);
 }
 
 TEST(Path, OnAck__invalid_changes_nothing) {

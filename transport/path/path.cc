@@ -34,10 +34,6 @@ constexpr uint64_t kProbeRoomPackets = 8;
 // How many timeouts a path may be silent while its host is as well.
 constexpr int64_t kHostPauseTimeouts = 8;
 
-// Stands in for a network round trip that the hosts' own clocks say took no
-// time: a packet cannot arrive before it was sent.
-constexpr Duration kLeastRtt = Duration::Micros(1);
-
 }  // namespace
 
 Path::Path(PathId id, std::unique_ptr<CongestionControl> congestion,
@@ -124,10 +120,11 @@ AckSummary Path::OnAck(const wire::Ack& ack, Time arrived_at, SettledList& out,
     }
     const Duration response = now - summary.newest_sent_at;
     response_rtt_.OnSample(response);
-    // `held` speaks of the largest only.
-    if (summary.newest_is_largest) {
-      const Duration network = arrived_at - summary.newest_sent_at - ack.held;
-      network_rtt_.OnSample(network > Duration() ? network : kLeastRtt);
+    // `held` speaks of the largest only. And a packet that arrived before it
+    // was sent says that a clock was set, and nothing about the network.
+    const Duration network = arrived_at - summary.newest_sent_at - ack.held;
+    if (summary.newest_is_largest && network > Duration()) {
+      network_rtt_.OnSample(network);
     }
     const Duration rtt =
         network_rtt_.has_sample() ? network_rtt_.latest() : response;
