@@ -299,6 +299,15 @@ TEST(Path, rto__follows_the_response) {
   EXPECT_EQ(f.path.rto(), options.rto_min + options.ack_delay);
 }
 
+TEST(Path, rto__never_below_the_least) {
+  PathOptions options;
+  options.rto_min = Duration::Seconds(1);
+  Fixture f({}, options);
+  EXPECT_EQ(f.path.rto(), options.rto_min + options.ack_delay);
+  f.Learn();
+  EXPECT_EQ(f.path.rto(), options.rto_min + options.ack_delay);
+}
+
 TEST(Path, deadline__never_while_nothing_is_in_flight) {
   Fixture f;
   EXPECT_EQ(f.path.deadline(), Time::Never());

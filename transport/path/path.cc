@@ -76,7 +76,8 @@ Duration Path::silence(Time now) const {
 // Three round trips: one for the answer, one for the probe's, one for luck.
 Duration Path::rto() const {
   if (!response_rtt_.has_sample()) {
-    return options_.rto_initial + options_.ack_delay;
+    return std::max(options_.rto_initial, options_.rto_min) +
+           options_.ack_delay;
   }
   const Duration smoothed = response_rtt_.smoothed();
   return std::max({options_.rto_min, 3 * smoothed,
