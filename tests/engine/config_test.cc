@@ -95,6 +95,20 @@ TEST(Config, FromEnvironment__numbers_at_and_beyond_their_ends) {
   EXPECT_GE(numbers, 10);
 }
 
+TEST(Config, Validate__asks_what_the_environment_is_asked) {
+  EXPECT_TRUE(Config().Validate().ok());
+  Config config;
+  config.paths = 257;
+  const absl::Status refused = config.Validate();
+  EXPECT_EQ(refused.code(), absl::StatusCode::kInvalidArgument);
+  EXPECT_EQ(refused.message(),
+            Read({{"HAWSER_PATHS", "257"}}).status().message());
+  config = Config();
+  config.scheduler = "carrier_pigeon";
+  EXPECT_THAT(std::string(config.Validate().message()),
+              HasSubstr("HAWSER_SCHEDULER"));
+}
+
 TEST(Config, FromEnvironment__choices_are_those_that_are_listed) {
   for (const char* name :
        {"HAWSER_DATAPATH", "HAWSER_SCHEDULER", "HAWSER_CONGESTION",

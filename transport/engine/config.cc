@@ -153,6 +153,15 @@ std::vector<ConfigRow> MakeRows() {
   };
 }
 
+absl::Status Refusal(const ConfigRow& row, std::string_view name,
+                     std::string_view value) {
+  return absl::InvalidArgumentError(
+      absl::StrCat(absl::string_view(name.data(), name.size()), "=\"",
+                   absl::string_view(value.data(), value.size()),
+                   "\" is not valid; expected ", row.expected,
+                   *row.unit ? " " : "", row.unit));
+}
+
 }  // namespace
 
 std::span<const ConfigRow> ConfigRows() {
@@ -172,14 +181,19 @@ absl::StatusOr<Config> Config::FromEnvironment(const Lookup& lookup,
       value = lookup(name);
     }
     if (value == nullptr || *value == '\0') continue;
-    if (!row.parse(value, config)) {
-      return absl::InvalidArgumentError(
-          absl::StrCat(name, "=\"", value, "\" is not valid; expected ",
-                       row.expected, *row.unit ? " " : "", row.unit));
-    }
+    if (!row.parse(value, config)) return Refusal(row, name, value);
     if (used != nullptr) absl::StrAppend(used, name, "=", value, "\n");
   }
   return config;
+}
+
+absl::Status Config::Validate() const {
+  Config parsed;
+  for (const ConfigRow& row : ConfigRows()) {
+    const std::string value = row.show(*this);
+    if (!row.parse(value, parsed)) return Refusal(row, row.name, value);
+  }
+  return absl::OkStatus();
 }
 
 std::string Config::ToString() const {

@@ -47,6 +47,8 @@ struct Config {
   // variable that was set.
   static absl::StatusOr<Config> FromEnvironment(const Lookup& lookup,
                                                 std::string* used = nullptr);
+  // The same, of values that did not come from an environment.
+  absl::Status Validate() const;
   std::string ToString() const;  // "NAME=value", one a line, all rows.
 };
 

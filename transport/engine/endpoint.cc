@@ -111,6 +111,7 @@ void Endpoint::Log(LogLevel level, const std::string& line) const {
 
 absl::StatusOr<std::unique_ptr<Endpoint>> Endpoint::Create(
     const Config& config, std::vector<Interface> interfaces, LogSink log) {
+  if (absl::Status valid = config.Validate(); !valid.ok()) return valid;
   if (interfaces.empty() || interfaces.size() > wire::kMaxPlanes) {
     return absl::InvalidArgumentError(absl::StrCat(
         "a device has 1..", wire::kMaxPlanes, " interfaces, and not ",

@@ -76,7 +76,9 @@ struct PeerReport {
 class Endpoint {
  public:
   // One device over `interfaces` (1..wire::kMaxPlanes), which are its planes.
-  // NotFound, Unavailable, ResourceExhausted... say which interface and why.
+  // InvalidArgument names the knob that is out of range, or that the host
+  // cannot follow; NotFound, Unavailable, ResourceExhausted... say which
+  // interface and why.
   static absl::StatusOr<std::unique_ptr<Endpoint>> Create(
       const Config& config, std::vector<Interface> interfaces, LogSink log);
   ~Endpoint();  // Every FlowEnd is gone by now. Stops.

@@ -68,6 +68,7 @@ std::unique_ptr<FlowRecord> FlowTable::Remove(FlowId id) {
 std::unique_ptr<PathScheduler> MakePathScheduler(const Config& config,
                                                  uint64_t seed) {
   if (config.scheduler == "round_robin") return std::make_unique<RoundRobin>();
+  HAWSER_CHECK(config.scheduler == "adaptive");
   return std::make_unique<Adaptive>(seed);
 }
 
@@ -77,6 +78,7 @@ std::unique_ptr<CongestionControl> MakeCongestionControl(
   if (config.congestion == "fixed_window") {
     return std::make_unique<FixedWindow>(window);
   }
+  HAWSER_CHECK(config.congestion == "swift");
   Swift::Parameters parameters;
   parameters.packet_bytes = packet_bytes;
   parameters.initial_window_bytes = window;
