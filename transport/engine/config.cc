@@ -131,7 +131,7 @@ std::vector<ConfigRow> MakeRows() {
       Number("HAWSER_RTO_MIN_US", "us", &Config::rto_min_us, 50, 1'000'000,
              "A path is never suspected sooner than this after it fell "
              "silent."),
-      Number("HAWSER_PACKET_BYTES", "bytes", &Config::packet_bytes, 128, 65'408,
+      Number("HAWSER_PACKET_BYTES", "bytes", &Config::packet_bytes, 256, 65'408,
              "The most payload of one packet, where the path's MTU allows "
              "it; cut to a multiple of 128."),
       Choice("HAWSER_CHECKSUM", &Config::checksum, {"header", "payload"},
