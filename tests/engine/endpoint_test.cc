@@ -28,6 +28,48 @@ TEST(Endpoint, NeedsInterfaces) {
   }
 }
 
+TEST(Endpoint, RefusesWhatTheTableRefuses) {
+  Config config;
+  config.packet_bytes = 255;
+  const auto endpoint = Endpoint::Create(config, Loopback(), {});
+  EXPECT_EQ(endpoint.status().code(), absl::StatusCode::kInvalidArgument);
+  EXPECT_THAT(std::string(endpoint.status().message()),
+              HasSubstr("HAWSER_PACKET_BYTES=\"255\""));
+}
+
+TEST(Endpoint, LivesAtBothEndsOfEveryNumber) {
+  int numbers = 0;
+  for (const ConfigRow& row : ConfigRows()) {
+    int least, most;
+    if (std::sscanf(row.expected.c_str(), "%d..%d", &least, &most) != 2) {
+      continue;
+    }
+    ++numbers;
+    for (const int value : {least, most}) {
+      // That core is no part of a machine that runs tests.
+      if (row.name == std::string("HAWSER_FIRST_CORE") && value == most) break;
+      Config config;
+      ASSERT_TRUE(row.parse(std::to_string(value), config));
+      auto a = Endpoint::Create(config, Loopback(), {});
+      ASSERT_TRUE(a.ok()) << row.name << "=" << value << ": " << a.status();
+      Exchange(ConnectTo(**a, **a), 1000);
+    }
+  }
+  EXPECT_GE(numbers, 10);
+}
+
+TEST(Endpoint, SaysWhichCoreIsMissing) {
+  for (const int core : {1000, 4095}) {
+    Config config;
+    config.first_core = core;
+    const auto endpoint = Endpoint::Create(config, Loopback(), {});
+    EXPECT_EQ(endpoint.status().code(), absl::StatusCode::kInvalidArgument);
+    EXPECT_THAT(std::string(endpoint.status().message()),
+                AllOf(HasSubstr("HAWSER_FIRST_CORE=" + std::to_string(core)),
+                      HasSubstr("core " + std::to_string(core))));
+  }
+}
+
 TEST(Endpoint, SaysWhichInterfaceFails) {
   std::vector<Interface> interfaces = Loopback();
   interfaces.push_back(interfaces[0]);

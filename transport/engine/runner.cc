@@ -29,6 +29,21 @@ namespace {
 // Of what never comes. Waking up once an hour costs nothing.
 constexpr Duration kSleepMost = Duration::Seconds(3600);
 
+absl::Status Pin(pthread_t thread, uint16_t index, int first_core) {
+  const int core = first_core + index;
+  int error = EINVAL;
+  if (core < CPU_SETSIZE) {
+    cpu_set_t cores;
+    CPU_ZERO(&cores);
+    CPU_SET(core, &cores);
+    error = pthread_setaffinity_np(thread, sizeof(cores), &cores);
+  }
+  if (error == 0) return absl::OkStatus();
+  return absl::InvalidArgumentError(
+      absl::StrCat("HAWSER_FIRST_CORE=", first_core, ": engine ", index,
+                   " cannot be pinned to core ", core, ": ", strerror(error)));
+}
+
 }  // namespace
 
 Runner::Runner(const Config& config,
@@ -75,11 +90,11 @@ absl::StatusOr<std::unique_ptr<Runner>> Runner::Start(
   pthread_setname_np(runner->thread_.native_handle(),
                      absl::StrCat("hawser ", index).c_str());
   if (config.first_core >= 0) {
-    cpu_set_t cores;
-    CPU_ZERO(&cores);
-    CPU_SET((config.first_core + index) % CPU_SETSIZE, &cores);
-    pthread_setaffinity_np(runner->thread_.native_handle(), sizeof(cores),
-                           &cores);
+    if (absl::Status pinned =
+            Pin(runner->thread_.native_handle(), index, config.first_core);
+        !pinned.ok()) {
+      return pinned;
+    }
   }
   return runner;
 }

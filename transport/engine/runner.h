@@ -27,7 +27,7 @@ namespace hawser {
 class Runner {
  public:
   // Owns the planes and the engine. ResourceExhausted if the thread or its
-  // wake-up descriptor cannot be had.
+  // wake-up descriptor cannot be had; InvalidArgument if it cannot be pinned.
   static absl::StatusOr<std::unique_ptr<Runner>> Start(
       const Config& config, const wire::EndpointIdentity& identity,
       uint16_t index, std::vector<std::unique_ptr<Datapath>> planes,
