@@ -5,6 +5,7 @@
 #include <memory>
 #include <set>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "gmock/gmock.h"
@@ -133,14 +134,18 @@ TEST(Engine, AddPeer__refused_once_it_was_lost) {
   stream.sends.may_post = false;
   stream.Step();
   world.sim.Goodbye(0);
-  world.Wait(Duration::Seconds(1));
   const Peer& lost = world.peer(1, 0);
-  ASSERT_EQ(lost.state, Peer::State::kLost);
-  const auto again = world.sim.engine(1).AddPeer(lost.identity, lost.far_engine,
-                                                 world.sim.now());
-  EXPECT_EQ(again.status().code(), absl::StatusCode::kFailedPrecondition);
-  EXPECT_THAT(std::string(again.status().message()),
-              HasSubstr("its endpoint ended"));
+  for (const auto& [wait, state] :
+       {std::pair(Duration::Millis(1), Peer::State::kLeaving),
+        std::pair(Duration::Seconds(1), Peer::State::kLost)}) {
+    world.Wait(wait);
+    ASSERT_EQ(lost.state, state);
+    const auto again = world.sim.engine(1).AddPeer(
+        lost.identity, lost.far_engine, world.sim.now());
+    EXPECT_EQ(again.status().code(), absl::StatusCode::kFailedPrecondition);
+    EXPECT_THAT(std::string(again.status().message()),
+                HasSubstr("its endpoint ended"));
+  }
 }
 
 // --- Flows -----------------------------------------------------------------

@@ -12,6 +12,11 @@
 #include "transport/base/copy_lines.h"
 
 namespace hawser {
+namespace {
+
+constexpr char kEnded[] = "its endpoint ended";
+
+}  // namespace
 
 Engine::Engine(const Config& config, const wire::EndpointIdentity& identity,
                uint16_t index, std::vector<Datapath*> planes, uint64_t seed)
@@ -80,10 +85,11 @@ absl::StatusOr<Peer*> Engine::AddPeer(const wire::EndpointIdentity& identity,
     Peer& peer = *peers_[found->second.value];
     if (peer.state == Peer::State::kLost ||
         peer.state == Peer::State::kLeaving) {
-      return absl::FailedPreconditionError(absl::StrCat(
-          "peer ", peer.name, " was lost earlier in this run (", peer.cause,
-          "); it can come back under a new endpoint, "
-          "that is, after both sides have finalized"));
+      return absl::FailedPreconditionError(
+          absl::StrCat("peer ", peer.name, " was lost earlier in this run (",
+                       peer.state == Peer::State::kLost ? peer.cause : kEnded,
+                       "); it can come back under a new endpoint, "
+                       "that is, after both sides have finalized"));
     }
     return &peer;
   }
@@ -228,7 +234,7 @@ bool Engine::FireTimers(Time now) {
 void Engine::LookAfter(Peer& peer, Time now) {
   if (!peer.alive()) return;
   if (peer.state == Peer::State::kLeaving && peer.leaving_at <= now) {
-    LosePeer(peer, "its endpoint ended", now);
+    LosePeer(peer, kEnded, now);
     return;
   }
   size_t asked = 0;  // Open paths that have fallen silent.
