@@ -261,6 +261,24 @@ TEST(Engine, RunOnce__room_ends_in_the_middle_of_a_turn) {
   EXPECT_EQ(lone.network.departures(), 2 * Stage::kCapacity);
 }
 
+// Who waits for room is called by the plane, and must not spin until then.
+TEST(Engine, RunOnce__acks_without_room_are_no_deadline) {
+  sim::SimDatapathOptions options;
+  options.room = 1;
+  Lone lone(1, {}, options);
+  for (uint64_t id = 2; id < 4; ++id) lone.Probe(*lone.Meet(id));
+  while (lone.planes[0]->tx_room() > 0) lone.engine->RunOnce(kStart);
+  ASSERT_EQ(lone.network.departures(), 1u);
+  for (int i = 0; i < 3; ++i) {
+    const Engine::Turn turn = lone.engine->RunOnce(kStart);
+    EXPECT_FALSE(turn.worked);
+    EXPECT_EQ(turn.next, Time::Never());
+  }
+  lone.planes[0]->Refill();
+  lone.engine->RunOnce(kStart);
+  EXPECT_EQ(lone.network.departures(), 2u);
+}
+
 // Signs of life are asked for while a request is open, and a silent peer is
 // lost exactly when it is due.
 TEST(Engine, RunOnce__asks_before_it_judges) {

@@ -362,11 +362,11 @@ Time Engine::NextSignAt(const Peer& peer) const {
   return std::max({peer.last_heard, peer.needed_since, peer.last_sign}) + pause;
 }
 
-Time Engine::DeadlineOf(const Peer& peer) const {
+Time Engine::DeadlineOf(const Peer& peer, bool room) const {
   if (!peer.alive()) return Time::Never();
   Time next = std::min(peer.leaving_at, peer.grants_by);
   for (const Path& path : peer.paths) {
-    next = std::min(next, path.ack_deadline());
+    if (room) next = std::min(next, path.ack_deadline());
     if (!peer.needed() && path.state() == Path::State::kSuspect) continue;
     next = std::min(next, path.deadline());
   }
@@ -377,9 +377,18 @@ Time Engine::DeadlineOf(const Peer& peer) const {
 }
 
 Time Engine::NextDeadline() {
+  // An ack that is due would call at once, and again, where no plane takes
+  // it. The planes tell when they have room; all whose acks may wait for that
+  // are then served.
+  const bool room =
+      std::any_of(planes_.begin(), planes_.end(),
+                  [](const Datapath* plane) { return plane->tx_room() > 0; });
+  if (!room) {
+    unserved_.insert(unserved_.end(), touched_.begin(), touched_.end());
+  }
   for (Peer* peer : touched_) {
     peer->touched = false;
-    deadlines_[peer->id.value] = DeadlineOf(*peer);
+    deadlines_[peer->id.value] = DeadlineOf(*peer, room);
   }
   touched_.clear();
   return deadlines_.empty()

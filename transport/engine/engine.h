@@ -158,7 +158,7 @@ class Engine {
   void UpdateBusy(FlowRecord& record, Time now);
   Time LostAt(const Peer& peer) const;  // If it stays silent; or Never.
   Time NextSignAt(const Peer& peer) const;
-  Time DeadlineOf(const Peer& peer) const;
+  Time DeadlineOf(const Peer& peer, bool room) const;
   Time NextDeadline();
 
   const Config config_;
