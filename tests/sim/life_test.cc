@@ -48,6 +48,31 @@ TEST(Life, a_dead_path__is_left_out) {
   EXPECT_LT(world.counts(0, 1, 3).packets, 100u);
 }
 
+// Half of the paths died long ago. When one more does, with nothing else under
+// way, the witness against it is none of them.
+TEST(Life, one_more_path_dies__a_living_one_is_its_witness) {
+  HostOptions host = UsualHost();
+  host.config.scheduler = "round_robin";
+  World world(2, host);
+  const auto kill = [&](int p) { world.link(0, 1, p).dark = true; };
+  Stream warm(world, 0, 1, 64, kMessage);
+  ASSERT_TRUE(Finish(world, {&warm}));
+  for (int p = 0; p < 6; ++p) kill(p);
+  Stream half(world, 0, 1, 64, kMessage);
+  ASSERT_TRUE(Finish(world, {&half}));
+  ASSERT_EQ(world.suspected(0, 1), 6u);
+  world.Wait(Duration::Millis(100));
+  kill(6);
+  // One packet at a time, until one takes that path.
+  for (int i = 0; world.suspected(0, 1) == 6; ++i) {
+    ASSERT_LT(i, 10);
+    Stream one(world, 0, 1, 1, 100);
+    const Time begin = world.sim.now();
+    ASSERT_TRUE(Finish(world, {&one}));
+    EXPECT_LT(world.sim.now() - begin, Duration::Millis(2)) << i;
+  }
+}
+
 TEST(Life, a_slow_path__holds_nobody_up) {
   const auto run = [](bool slow) {
     World world;

@@ -284,18 +284,29 @@ void Engine::LookAfter(Peer& peer, Time now) {
         now);
     return;
   }
-  if (needs_witness || NextSignAt(peer) <= now) {
-    // Only what is asked at a measured pace says that it is silent for long.
-    if (NextSignAt(peer) <= now) {
-      peer.last_sign = now;
-      ++peer.signs_unanswered;
-    }
-    if (peer.next_probe_path % peer.paths.size() == silent.value) {
-      ++peer.next_probe_path;
-    }
-    Path& path = peer.paths[peer.next_probe_path++ % peer.paths.size()];
+  // Only what is asked at a measured pace says that it is silent for long.
+  const bool sign_due = NextSignAt(peer) <= now;
+  if (sign_due) {
+    peer.last_sign = now;
+    ++peer.signs_unanswered;
+  }
+  if (sign_due || needs_witness) {
+    Path& path = NextAsked(peer, needs_witness ? silent : kNoPath);
     if (path.CanProbe()) SendProbe(peer, path, /*bytes=*/0, now);
   }
+}
+
+// Any path may bring a sign of life, so all take turns. But a witness that is
+// dead itself would clear every path that is silent.
+Path& Engine::NextAsked(Peer& peer, PathId silent) {
+  const auto next = [&]() -> Path& {
+    return peer.paths[peer.next_probe_path++ % peer.paths.size()];
+  };
+  for (size_t i = 0; silent != kNoPath && i < peer.paths.size(); ++i) {
+    Path& path = next();
+    if (path.id() != silent && path.state() == Path::State::kOpen) return path;
+  }
+  return next();
 }
 
 void Engine::LosePeer(Peer& peer, std::string cause, Time now) {

@@ -151,6 +151,9 @@ class Engine {
   // engine.cc
   bool FireTimers(Time now);
   void LookAfter(Peer& peer, Time now);  // Its timers that are due.
+  // The path whose turn it is to be asked. With `silent`: an open path, and not
+  // that one, if there is any.
+  Path& NextAsked(Peer& peer, PathId silent);
   void LosePeer(Peer& peer, std::string cause, Time now);
   void Touch(Peer& peer);
   void Hear(Peer& peer, Time now);  // Something intact came from it.
