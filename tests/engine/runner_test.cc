@@ -21,15 +21,23 @@ class QuietPlane final : public Datapath {
   uint16_t entropies() const override { return 1; }
   uint32_t max_packet_bytes(PeerId) const override { return 1472; }
   uint32_t burst_packets(PeerId) const override { return 1; }
-  size_t tx_room() const override { return 1000; }
+  size_t tx_room() const override { return room_.load(); }
   DatapathCounts counts() const override { return {}; }
   int poll_fd() const override { return fd_; }
   bool OpenPeer(PeerId, const PlaneAddress&) override { return true; }
   void ClosePeer(PeerId) override {}
-  void Send(std::span<const TxPacket>) override {}
+  void Send(std::span<const TxPacket> batch) override {
+    sent_.fetch_add(static_cast<int>(batch.size()));
+    if (!narrow_) return;
+    room_.store(0);
+    Arrive();
+  }
   size_t Receive(std::span<RxPacket>) override {
     uint64_t count;
-    if (read(fd_, &count, sizeof count) > 0) arrivals_.fetch_add(1);
+    if (read(fd_, &count, sizeof count) > 0) {
+      arrivals_.fetch_add(1);
+      room_.store(kRoom);
+    }
     return 0;
   }
   void Recycle() override {}
@@ -39,9 +47,16 @@ class QuietPlane final : public Datapath {
     EXPECT_EQ(write(fd_, &one, sizeof one), static_cast<ssize_t>(sizeof one));
   }
   int arrivals() const { return arrivals_.load(); }
+  // From now on each Send fills it, until the next Receive.
+  void Narrow() { narrow_ = true; }
+  int sent() const { return sent_.load(); }
 
  private:
+  static constexpr size_t kRoom = 1000;
   const int fd_;
+  std::atomic<size_t> room_{kRoom};
+  std::atomic<int> sent_{0};
+  bool narrow_ = false;
   std::atomic<int> arrivals_{0};
 };
 
@@ -204,6 +219,21 @@ TEST(Runner, LeavesOnce) {
   EXPECT_EQ(made.turns(), before);
   // Nobody knows it, so nobody needs it.
   EXPECT_LT(MillisSince(begin), 1000);
+}
+
+TEST(Runner, GoodbyesWaitForRoom) {
+  Made made = Make(WithPoll("event"));
+  made.runner->WithTurn([&](Engine& engine) {
+    Peer* peer = *engine.AddPeer({5, 6}, 0, Time());
+    wire::Introduction words;
+    words.planes.emplace_back();
+    words.paths = 4;
+    EXPECT_TRUE(engine.OpenPeer(*peer, words, Time()).ok());
+    made.plane->Narrow();
+  });
+  made.runner->Leave();
+  made.runner->Join();
+  EXPECT_EQ(made.plane->sent(), 3);
 }
 
 TEST(Runner, ManyComeAndGo) {

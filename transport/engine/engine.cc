@@ -202,18 +202,22 @@ void Engine::CloseFlow(FlowRecord& record, Time now) {
   Touch(peer);
 }
 
-void Engine::SayGoodbye(Time now) {
+bool Engine::SayGoodbye(Time now) {
+  bool all_told = true;
   std::array<std::byte, wire::kMaxHeaderBytes> bytes;
   for (auto& peer : peers_) {
-    if (!peer->alive()) continue;
+    if (!peer->alive() || peer->goodbyes_said == kGoodbyes) continue;
+    all_told = false;
     const size_t size = wire::EncodeGoodbye(peer->far_id, peer->tx_key, bytes);
     const Path& path =
         peer->paths[peer->next_probe_path++ % peer->paths.size()];
     SendAcksOver(*peer, path, now);
     if (!StageOf(*peer, path).MakeRoom()) continue;
     StagePacket(*peer, path, std::span(bytes).first(size), {});
+    ++peer->goodbyes_said;
   }
   FlushAll();
+  return all_told;
 }
 
 // --- Timers ----------------------------------------------------------------

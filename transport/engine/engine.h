@@ -69,8 +69,9 @@ class Engine {
   // Takes the flow out, whatever is open in it; the application's memory is
   // not touched again. The far half is told.
   void CloseFlow(FlowRecord& record, Time now);
-  // This endpoint ends: each peer is told, once per call.
-  void SayGoodbye(Time now);
+  // This endpoint ends: each peer is told, once per call and kGoodbyes times in
+  // all. False: some are still to be told, now or when there is room.
+  bool SayGoodbye(Time now);
 
  private:
   static constexpr size_t kReceiveBatch = 64;  // Packets per plane and turn.
@@ -94,6 +95,8 @@ class Engine {
   static constexpr uint64_t kBlindAcks = 8;
   // Where only suspect paths have room, an ack that is due waits so long.
   static constexpr Duration kAckGrace = Duration::Millis(1);
+  // None of them is acked, so there are several, each on another path.
+  static constexpr int kGoodbyes = 3;
   // A goodbye may overtake the last data and acks on other paths.
   static constexpr Duration kLeavingGrace = Duration::Millis(100);
   // Signs of life asked for per peer timeout, and how many must have gone

@@ -132,6 +132,7 @@ struct Peer {
   Time last_sign;            // When we last asked for a sign of life...
   int signs_unanswered = 0;  // ...and how often, since it was heard.
   Time leaving_at = Time::Never();
+  int goodbyes_said = 0;
 
   uint32_t probes_in_a_row = 0;  // That came, and nothing else.
   bool touched = false;          // In the engine's list of peers to look after.

@@ -156,6 +156,11 @@ bool Runner::assisted(Time now) const {
          kAssistedFor.nanos();
 }
 
+bool Runner::full() const {
+  return std::any_of(planes_.begin(), planes_.end(),
+                     [](const auto& plane) { return plane->tx_room() == 0; });
+}
+
 bool Runner::sleeps_beyond(Time time) const {
   return sleeps_until_.load(std::memory_order_seq_cst) > time.nanos();
 }
@@ -231,8 +236,13 @@ void Runner::Linger() {
     }
     now = MonotonicNow();
   }
-  // Three times, each on another path: none of them is acked.
-  for (int i = 0; i < 3; ++i) engine_->SayGoodbye(now);
+  const Time give_up = now + kGoodbyeMost;
+  while (!engine_->SayGoodbye(now) && now < give_up) {
+    if (full()) Sleep(give_up, /*watch_planes=*/true);
+    now = MonotonicNow();
+    // To receive is also to send what waits for room.
+    engine_->RunOnce(now);
+  }
   ended_ = true;
 }
 

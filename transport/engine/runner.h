@@ -68,12 +68,15 @@ class Runner {
   void Linger();
   bool assisted(Time now) const;
   bool sleeps_beyond(Time time) const;
+  bool full() const;  // Some plane takes nothing now.
 
   // How long the thread stays away after an assisted turn.
   static constexpr Duration kAssistedFor = Duration::Micros(500);
   // Peers are given this much silence as proof that they have all they need.
   static constexpr Duration kLingerQuiet = Duration::Millis(10);
   static constexpr Duration kLingerMost = Duration::Millis(300);
+  // How long a goodbye waits for room; then peers find out by themselves.
+  static constexpr Duration kGoodbyeMost = Duration::Millis(100);
 
   const Poll poll_;
   const Duration spin_;
