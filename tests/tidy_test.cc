@@ -204,6 +204,45 @@ void CheckIncludes(const File& file, const std::vector<std::string>& code,
   }
 }
 
+// What an application includes of the engine's room brings in no more than
+// words: whoever holds an endpoint is not rebuilt when a path changes.
+
+const std::vector<std::string>& AllDoors() {
+  static const auto* doors = new std::vector<std::string>{
+      "transport/engine/endpoint.h", "transport/engine/rendezvous.h",
+      "transport/engine/config.h",   "transport/engine/metrics.h",
+      "transport/engine/log.h",      "transport/engine/report.h"};
+  return *doors;
+}
+
+void CheckDoors(const std::vector<File>& files,
+                std::vector<Finding>* findings) {
+  std::vector<std::string> words = {
+      "transport/base/", "transport/wire/", "transport/message/request.h",
+      "transport/path/path_state.h", "transport/datapath/interfaces.h"};
+  words.insert(words.end(), AllDoors().begin(), AllDoors().end());
+  std::vector<std::string> reached = AllDoors();
+  for (size_t next = 0; next < reached.size(); ++next) {
+    const auto file =
+        std::find_if(files.begin(), files.end(),
+                     [&](const File& f) { return f.path == reached[next]; });
+    if (file == files.end()) continue;
+    const std::vector<std::string> code = Lines(CodeOnly(file->text));
+    for (size_t i = 0; i < code.size(); ++i) {
+      const std::string name = IncludeIn(code[i]);
+      if (!StartsWith(name, "transport/") ||
+          std::find(reached.begin(), reached.end(), name) != reached.end()) {
+        continue;
+      }
+      reached.push_back(name);
+      if (!StartsWithAny(name, words)) {
+        findings->push_back(
+            {file->path, i + 1, "an application so includes " + name});
+      }
+    }
+  }
+}
+
 // ---------------------------------------------------------------------------
 // Which words belong to which room.
 
@@ -422,6 +461,7 @@ TEST(Tidy, TheTreeKeepsTheHouseRules) {
     const std::vector<Finding> found = Check(file);
     findings.insert(findings.end(), found.begin(), found.end());
   }
+  CheckDoors(files, &findings);
   EXPECT_EQ(ToString(findings), "");
 }
 
@@ -480,6 +520,22 @@ TEST(TidyRules, IncludeDirection) {
   for (const auto& [from, name] : good) {
     EXPECT_EQ(include(from, name), "");
   }
+}
+
+TEST(TidyRules, WhatAnApplicationIncludes) {
+  const auto found = [](const char* between, const char* name) {
+    std::vector<Finding> findings;
+    CheckDoors({{"transport/engine/endpoint.h",
+                 "#include \"" + std::string(between) + "\"\n"},
+                {between, "\n#include \"" + std::string(name) + "\"\n"}},
+               &findings);
+    return ToString(findings);
+  };
+  EXPECT_EQ(found("transport/wire/handshake.h", "transport/wire/header.h"), "");
+  EXPECT_EQ(found("transport/wire/handshake.h", "transport/path/path.h"),
+            "transport/wire/handshake.h:2: an application so includes "
+            "transport/path/path.h\n");
+  EXPECT_NE(found("transport/engine/peer.h", "transport/base/ids.h"), "");
 }
 
 TEST(TidyRules, Words) {

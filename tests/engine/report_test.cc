@@ -21,7 +21,7 @@ TEST(Report, SaysWhatEachPathCarried) {
   ASSERT_EQ(received.size(), 1u);
   EXPECT_EQ(sent[0].name, b->host());
   EXPECT_EQ(received[0].name, a->host());
-  EXPECT_EQ(sent[0].state, Peer::State::kOpen);
+  EXPECT_EQ(sent[0].state, PeerState::kOpen);
   ASSERT_EQ(sent[0].paths.size(), 5u);
   uint64_t delivered = 0, arrived = 0;
   for (int p = 0; p < 5; ++p) {
@@ -29,7 +29,7 @@ TEST(Report, SaysWhatEachPathCarried) {
     EXPECT_EQ(path.path.value, p);
     EXPECT_EQ(path.plane, "lo");
     EXPECT_EQ(path.place.entropy, p);
-    EXPECT_EQ(path.state, Path::State::kOpen);
+    EXPECT_EQ(path.state, PathState::kOpen);
     EXPECT_GT(path.window_bytes, 0u);
     EXPECT_GE(path.counts.bytes_sent, path.counts.bytes_delivered);
     delivered += path.counts.bytes_delivered;

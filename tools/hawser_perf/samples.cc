@@ -27,7 +27,7 @@ json PathJson(const PeerReport& peer, const PathReport& path) {
           {"path", path.path.value},
           {"plane", path.plane},
           {"entropy", path.place.entropy},
-          {"state", path.state == Path::State::kOpen ? "open" : "suspect"},
+          {"state", path.state == PathState::kOpen ? "open" : "suspect"},
           {"bytes_sent", counts.bytes_sent},
           {"bytes_delivered", counts.bytes_delivered},
           {"packets_sent", counts.packets_sent},
@@ -149,7 +149,7 @@ void PathSeries::Sample(uint64_t sent_bytes, uint64_t received_bytes,
       if (summary.paths == rows_.size()) break;
       Row& row = rows_[summary.paths++];
       const PathCounts& counts = path.counts;
-      const bool open = path.state == Path::State::kOpen;
+      const bool open = path.state == PathState::kOpen;
       row.delivered.push_back(counts.bytes_delivered - row.bytes_delivered);
       row.bytes_delivered = counts.bytes_delivered;
       row.states += open ? '.' : 's';

@@ -19,13 +19,14 @@
 #include "transport/datapath/interfaces.h"
 #include "transport/engine/config.h"
 #include "transport/engine/log.h"
-#include "transport/engine/peer.h"
+#include "transport/engine/report.h"
 #include "transport/message/request.h"
 #include "transport/wire/handshake.h"
 
 namespace hawser {
 
 class Runner;
+struct FlowRecord;
 
 // The application's end of one half of a flow. Destroying it closes the flow
 // at once, whatever is outstanding: no byte of the application's memory is
@@ -54,23 +55,6 @@ class FlowEnd {
   Runner* runner_;
   FlowRecord* record_;
   bool close_told_ = false;
-};
-
-// The state of one path, copied out.
-struct PathReport {
-  PathId path;
-  std::string plane;  // The interface's name.
-  PathPlace place;
-  Path::State state;
-  PathCounts counts;
-  Duration rtt;  // Smoothed, network part; 0: no sample.
-  uint32_t window_bytes = 0;
-};
-struct PeerReport {
-  std::string name;
-  uint16_t engine = 0;
-  Peer::State state;
-  std::vector<PathReport> paths;
 };
 
 class Endpoint {

@@ -12,6 +12,7 @@
 #include "transport/base/time.h"
 #include "transport/engine/config.h"
 #include "transport/engine/patience.h"
+#include "transport/engine/report.h"
 #include "transport/message/recv_flow.h"
 #include "transport/message/request.h"
 #include "transport/message/send_flow.h"
@@ -21,8 +22,6 @@
 #include "transport/wire/header.h"
 
 namespace hawser {
-
-enum class Direction : uint8_t { kSend, kReceive };
 
 struct Peer;
 
@@ -87,16 +86,8 @@ class FlowTable {
   std::vector<uint16_t> free_;
 };
 
-// Where a path leaves: through which plane, and under which entropy.
-struct PathPlace {
-  uint16_t plane = 0;
-  uint16_t entropy = 0;
-};
-
 struct Peer {
-  // kNew: known by its identity; may send to us. kOpen: we may send to it.
-  // kLeaving: it said goodbye; what is still open has a moment to settle.
-  enum class State : uint8_t { kNew, kOpen, kLeaving, kLost };
+  using State = PeerState;
 
   PeerId id, far_id = kNoPeer;
   State state = State::kNew;

@@ -1,4 +1,6 @@
 // What the paths did, for humans and machines.
+#include "transport/engine/report.h"
+
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "transport/engine/endpoint.h"
@@ -7,19 +9,19 @@
 namespace hawser {
 namespace {
 
-const char* ToString(Path::State state) {
-  return state == Path::State::kOpen ? "open" : "suspect";
+const char* ToString(PathState state) {
+  return state == PathState::kOpen ? "open" : "suspect";
 }
 
-const char* ToString(Peer::State state) {
+const char* ToString(PeerState state) {
   switch (state) {
-    case Peer::State::kNew:
+    case PeerState::kNew:
       return "new";
-    case Peer::State::kOpen:
+    case PeerState::kOpen:
       return "open";
-    case Peer::State::kLeaving:
+    case PeerState::kLeaving:
       return "leaving";
-    case Peer::State::kLost:
+    case PeerState::kLost:
       return "lost";
   }
   return "";
@@ -72,9 +74,9 @@ std::vector<PeerReport> Endpoint::Report() const {
         PeerReport report{peer->name, engine.index(), peer->state, {}};
         for (const Path& path : peer->paths) {
           const PathPlace place = peer->places[path.id().value];
-          report.paths.push_back({path.id(), interfaces_[place.plane].name,
-                                  place, path.state(), path.counts(),
-                                  path.network_rtt().smoothed(),
+          report.paths.push_back({path.id(), place,
+                                  interfaces_[place.plane].name, path.state(),
+                                  path.counts(), path.network_rtt().smoothed(),
                                   path.window_bytes()});
         }
         reports.push_back(std::move(report));

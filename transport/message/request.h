@@ -12,6 +12,9 @@
 
 namespace hawser {
 
+// Of a flow, as one of its ends sees it.
+enum class Direction : uint8_t { kSend, kReceive };
+
 // The state names the only thread that may touch the rest; it moves in a
 // circle: application, engine, application.
 struct Request {

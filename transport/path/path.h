@@ -22,6 +22,7 @@
 #include "transport/path/loss_detector.h"
 #include "transport/path/pacer.h"
 #include "transport/path/packet_size.h"
+#include "transport/path/path_state.h"
 #include "transport/path/rtt.h"
 #include "transport/path/sent_log.h"
 #include "transport/wire/header.h"
@@ -37,21 +38,9 @@ struct PathOptions {
   uint32_t burst_bytes = 64 * 1024;
 };
 
-// Free-running counts of one path, both directions. Read by the engine alone,
-// which publishes them.
-struct PathCounts {
-  uint64_t packets_sent = 0, bytes_sent = 0;  // Attempts, with headers.
-  uint64_t packets_delivered = 0, bytes_delivered = 0;
-  uint64_t packets_lost = 0, packets_spurious = 0;
-  uint64_t packets_resent = 0;  // Those sent here whose cargo was a resend.
-  uint64_t packets_received = 0, packets_duplicate = 0;
-  uint64_t ecn_marked = 0;  // Of those sent, as the peer reports.
-  uint64_t probes_sent = 0, times_suspect = 0;
-};
-
 class Path {
  public:
-  enum class State : uint8_t { kOpen, kSuspect };
+  using State = PathState;
 
   Path(PathId id, std::unique_ptr<CongestionControl> congestion,
        const PathOptions& options);
