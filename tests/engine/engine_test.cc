@@ -313,6 +313,32 @@ TEST(Engine, LosePeer__later_requests_end_at_once) {
   EXPECT_TRUE(later.receives.All(Request::Outcome::kPeerLost));
 }
 
+// Whoever outlives many peers does not keep what they needed.
+TEST(Engine, LosePeer__keeps_what_there_is_to_report) {
+  World world;
+  Stream done(world, 0, 1, 10, 10'000), open(world, 0, 1, 1, 100);
+  open.sends.may_post = false;
+  open.Step();
+  ASSERT_TRUE(Finish(world, {&done}));
+  const std::vector<PathReport> before = ReportPaths(world.peer(1, 0));
+  world.sim.Goodbye(0);
+  world.Wait(Duration::Seconds(1));
+  const Peer& lost = world.peer(1, 0);
+  ASSERT_EQ(lost.state, Peer::State::kLost);
+  EXPECT_TRUE(lost.paths.empty());
+  const std::vector<PathReport> after = ReportPaths(lost);
+  ASSERT_EQ(after.size(), 8u);
+  uint64_t received = 0;
+  for (size_t p = 0; p < 8; ++p) {
+    EXPECT_EQ(after[p].path, before[p].path);
+    EXPECT_EQ(after[p].place.entropy, before[p].place.entropy);
+    EXPECT_GE(after[p].counts.packets_received,
+              before[p].counts.packets_received);
+    received += after[p].counts.packets_received;
+  }
+  EXPECT_GT(received, 0u);
+}
+
 TEST(Engine, metrics__tell_what_happened) {
   World world;
   world.ForBoth(0, 1, [](sim::LinkModel& link) {

@@ -314,11 +314,21 @@ Path& Engine::NextAsked(Peer& peer, PathId silent) {
 }
 
 void Engine::LosePeer(Peer& peer, std::string cause, Time now) {
+  for (Path& path : peer.paths) path.OnPeerLost(settled_);
+  settled_.clear();
+  peer.last_report = ReportPaths(peer);
   peer.state = Peer::State::kLost;
   peer.cause = absl::StrCat("peer ", peer.name, " is lost: ", cause);
   if (peer.busy_flows > 0) metrics_.peers_lost.Add(1);
-  for (Path& path : peer.paths) path.OnPeerLost(settled_);
-  settled_.clear();
+  // Peers are never forgotten, for whoever comes back must be told; a process
+  // that outlives many may not keep all that they needed.
+  peer.paths = std::vector<Path>();
+  peer.places = std::vector<PathPlace>();
+  peer.scheduler = nullptr;
+  for (auto* bits : {&peer.sendable, &peer.ack_waiting, &peer.arriving,
+                     &peer.arrived_before}) {
+    *bits = std::vector<uint64_t>();
+  }
   peer.closes.clear();
   peer.open_closes = 0;
   const auto fail = [&](FlowRecord& record) {

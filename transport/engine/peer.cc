@@ -88,6 +88,18 @@ std::unique_ptr<CongestionControl> MakeCongestionControl(
   return std::make_unique<Swift>(parameters);
 }
 
+std::vector<PathReport> ReportPaths(const Peer& peer) {
+  if (peer.state == PeerState::kLost) return peer.last_report;
+  std::vector<PathReport> reports;
+  reports.reserve(peer.paths.size());
+  for (const Path& path : peer.paths) {
+    reports.push_back({path.id(), peer.places[path.id().value], "",
+                       path.state(), path.counts(),
+                       path.network_rtt().smoothed(), path.window_bytes()});
+  }
+  return reports;
+}
+
 wire::PacketKey DeriveKey(const wire::EndpointIdentity& from,
                           uint16_t from_engine,
                           const wire::EndpointIdentity& to,

@@ -93,8 +93,11 @@ struct Peer {
   State state = State::kNew;
   wire::EndpointIdentity identity;
   uint16_t far_engine = 0;
-  std::string name;   // "host:pid", for humans.
-  std::string cause;  // kLost: a sentence for humans.
+  std::string name;  // "host:pid", for humans.
+  // kLost: why, as a sentence for humans; and what its paths did. They
+  // themselves are gone.
+  std::string cause;
+  std::vector<PathReport> last_report;
   bool cause_told = false;
   wire::PacketKey tx_key = 0, rx_key = 0;
 
@@ -145,6 +148,9 @@ std::unique_ptr<PathScheduler> MakePathScheduler(const Config& config,
                                                  uint64_t seed);
 std::unique_ptr<CongestionControl> MakeCongestionControl(const Config& config,
                                                          uint32_t packet_bytes);
+
+// What its paths did so far, but for the names of the planes.
+std::vector<PathReport> ReportPaths(const Peer& peer);
 
 // The key under which `from` checks what it sends to `to`.
 wire::PacketKey DeriveKey(const wire::EndpointIdentity& from,

@@ -71,13 +71,10 @@ std::vector<PeerReport> Endpoint::Report() const {
   for (const auto& runner : runners_) {
     runner->WithTurn([&](Engine& engine) {
       for (const auto& peer : engine.peers()) {
-        PeerReport report{peer->name, engine.index(), peer->state, {}};
-        for (const Path& path : peer->paths) {
-          const PathPlace place = peer->places[path.id().value];
-          report.paths.push_back({path.id(), place,
-                                  interfaces_[place.plane].name, path.state(),
-                                  path.counts(), path.network_rtt().smoothed(),
-                                  path.window_bytes()});
+        PeerReport report{peer->name, engine.index(), peer->state,
+                          ReportPaths(*peer)};
+        for (PathReport& path : report.paths) {
+          path.plane = interfaces_[path.place.plane].name;
         }
         reports.push_back(std::move(report));
       }

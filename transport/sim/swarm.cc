@@ -530,21 +530,24 @@ std::string Run::Describe() {
                       static_cast<int>(peer->state), ", busy flows ",
                       peer->busy_flows, ", open closes ", peer->open_closes,
                       ", last heard ", ToMillis(peer->last_heard), " ms\n");
-      for (const Path& path : peer->paths) {
-        const PathPlace& place = peer->places[path.id().value];
-        const PathCounts& counts = path.counts();
+      for (const PathReport& path : ReportPaths(*peer)) {
+        const PathCounts& counts = path.counts;
         absl::StrAppend(
-            &text, "  path ", path.id().value, " (", place.plane, ", ",
-            place.entropy,
-            "): ", path.state() == Path::State::kOpen ? "open" : "suspect",
-            ", in flight ", path.in_flight_bytes(), " of ", path.window_bytes(),
-            ", largest ", path.max_packet_bytes(), ", rtt us ",
-            path.network_rtt().smoothed().micros(), ", rto us ",
-            path.rto().micros(), "; sent ", counts.packets_sent, ", delivered ",
+            &text, "  path ", path.path.value, " (", path.place.plane, ", ",
+            path.place.entropy,
+            "): ", path.state == PathState::kOpen ? "open" : "suspect",
+            ", window ", path.window_bytes, ", rtt us ", path.rtt.micros(),
+            "; sent ", counts.packets_sent, ", delivered ",
             counts.packets_delivered, ", lost ", counts.packets_lost,
             ", spurious ", counts.packets_spurious, ", probes ",
             counts.probes_sent, ", suspected ", counts.times_suspect,
             "; received ", counts.packets_received, "\n");
+      }
+      for (const Path& path : peer->paths) {
+        absl::StrAppend(&text, "  path ", path.id().value, ": in flight ",
+                        path.in_flight_bytes(), ", largest ",
+                        path.max_packet_bytes(), ", rto us ",
+                        path.rto().micros(), "\n");
       }
     }
   }
