@@ -191,8 +191,8 @@ BENCHMARK(Swift__OnAck);
 void Flows__message(benchmark::State& state) {
   constexpr uint32_t kMessageBytes = 512 * 1024;
   std::vector<std::byte> from(kMessageBytes), to(kMessageBytes);
-  SendFlow send(FlowId{0}, FlowId{0});
-  RecvFlow receive(FlowId{0}, FlowId{0});
+  SendFlow send(FlowId{0});
+  RecvFlow receive(FlowId{0});
   Request sent, received;
   sent.memory = {from.data(), kMessageBytes, 0};
   received.memory = {to.data(), kMessageBytes, 0};

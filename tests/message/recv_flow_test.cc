@@ -21,7 +21,6 @@ using wire::Cargo;
 using Bytes = std::vector<std::byte>;
 
 constexpr FlowId kOurs{3};
-constexpr FlowId kTheirs{8};
 constexpr std::byte kCanary{0xee};
 
 // A flow, and receives posted to it, each with a guard behind its buffer.
@@ -99,13 +98,10 @@ class RecvFlowTest : public testing::Test {
   }
 
   std::deque<Posted> posted_;
-  RecvFlow flow_{kOurs, kTheirs};
+  RecvFlow flow_{kOurs};
 };
 
-TEST_F(RecvFlowTest, id__and_far_id) {
-  EXPECT_EQ(flow_.id(), kOurs);
-  EXPECT_EQ(flow_.far_id(), kTheirs);
-}
+TEST_F(RecvFlowTest, id__as_given) { EXPECT_EQ(flow_.id(), kOurs); }
 
 TEST_F(RecvFlowTest, full__until_the_front_is_done) {
   for (uint32_t i = 0; i < RecvFlow::kMaxOpenMessages; ++i) {
@@ -333,7 +329,7 @@ TEST_F(RecvFlowTest, Next__in_order_once) {
 
 TEST_F(RecvFlowTest, Next__ids_wrap) {
   constexpr MessageId kFirst{0xffffffffu - 100};
-  flow_ = RecvFlow(kOurs, kTheirs, kFirst);
+  flow_ = RecvFlow(kOurs, kFirst);
   EXPECT_EQ(Data(kFirst.value - 1, 0, 8, 8), Placed::kUnexpected);
   for (uint32_t i = 0; i < 300; ++i) {
     const uint32_t id = kFirst.value + 2 * i;
@@ -386,8 +382,8 @@ class Play {
   Play(uint64_t seed, const Plan& plan)
       : random_(seed),
         plan_(plan),
-        send_(FlowId{1}, FlowId{2}, plan.first),
-        recv_(FlowId{2}, FlowId{1}, plan.first),
+        send_(FlowId{1}, plan.first),
+        recv_(FlowId{2}, plan.first),
         messages_(plan.messages) {
     for (Message& message : messages_) Draw(message);
   }

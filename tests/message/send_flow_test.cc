@@ -16,7 +16,6 @@ using State = Request::State;
 using wire::Cargo;
 
 constexpr FlowId kOurs{3};
-constexpr FlowId kTheirs{8};
 
 // A flow and the requests that were given to it. The memory is never read, so
 // all share the same.
@@ -71,15 +70,10 @@ class SendFlowTest : public testing::Test {
 
   std::byte memory_[1];
   std::deque<Request> requests_;
-  SendFlow flow_{kOurs, kTheirs};
+  SendFlow flow_{kOurs};
 };
 
-TEST_F(SendFlowTest, id__and_far_id) {
-  EXPECT_EQ(flow_.id(), kOurs);
-  EXPECT_EQ(flow_.far_id(), kTheirs);
-  flow_.OnConnected(FlowId{99});
-  EXPECT_EQ(flow_.far_id(), FlowId{99});
-}
+TEST_F(SendFlowTest, id__as_given) { EXPECT_EQ(flow_.id(), kOurs); }
 
 TEST_F(SendFlowTest, full__until_the_front_is_done) {
   for (uint32_t i = 0; i < SendFlow::kMaxOpenMessages; ++i) {
@@ -432,7 +426,7 @@ TEST_F(SendFlowTest, Next__largest_message) {
 
 TEST_F(SendFlowTest, Next__ids_wrap) {
   constexpr MessageId kFirst{0xffffffffu - 100};
-  flow_ = SendFlow(kOurs, kTheirs, kFirst);
+  flow_ = SendFlow(kOurs, kFirst);
   EXPECT_FALSE(Grant(kFirst.value - 1, 10));
   for (uint32_t i = 0; i < 300; ++i) {
     const uint32_t id = kFirst.value + 2 * i;

@@ -167,9 +167,9 @@ absl::StatusOr<FlowRecord*> Engine::AddFlow(Peer& peer, Direction direction) {
         absl::StrCat("peer ", peer.name, " has 65535 flows already"));
   }
   if (sends) {
-    raw->send = std::make_unique<SendFlow>(id, kNoFlow);
+    raw->send = std::make_unique<SendFlow>(id);
   } else {
-    raw->receive = std::make_unique<RecvFlow>(id, kNoFlow);
+    raw->receive = std::make_unique<RecvFlow>(id);
   }
   return raw;
 }

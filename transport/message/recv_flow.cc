@@ -24,9 +24,8 @@ constexpr uint64_t Bit(uint64_t index) {
 
 }  // namespace
 
-RecvFlow::RecvFlow(FlowId ours, FlowId theirs, MessageId first)
-    : ours_(ours),
-      theirs_(theirs),
+RecvFlow::RecvFlow(FlowId id, MessageId first)
+    : id_(id),
       first_(first),
       messages_(kMaxOpenMessages),
       arrived_(kMaxOpenMessages) {}
@@ -128,7 +127,7 @@ std::optional<wire::Cargo> RecvFlow::Next() {
   wire::Cargo grant;
   grant.kind = wire::CargoKind::kGrant;
   grant.resend = resend;
-  grant.flow = ours_;
+  grant.flow = id_;
   grant.message = IdOf(index);
   return grant;
 }

@@ -26,11 +26,10 @@ class RecvFlow {
   static constexpr uint32_t kMaxOpenMessages = 64;
 
   // `first` is the id of the first message; both halves must agree on it.
-  RecvFlow(FlowId ours, FlowId theirs, MessageId first = MessageId{0});
+  explicit RecvFlow(FlowId id, MessageId first = MessageId{0});
 
   // A. What is.
-  FlowId id() const { return ours_; }
-  FlowId far_id() const { return theirs_; }
+  FlowId id() const { return id_; }
   bool full() const { return messages_.full(); }  // OnPosted must wait.
   bool ready() const;  // Next() would return something.
   bool idle() const;   // No request is open.
@@ -65,7 +64,7 @@ class RecvFlow {
   const Message* Find(MessageId message) const;  // nullptr: not open.
   void Finish(uint64_t index, Request::Outcome how, uint32_t bytes);
 
-  FlowId ours_, theirs_;
+  FlowId id_;
   MessageId first_;
   Ring<Message> messages_;  // The n-th posted has index n.
   // By slot of messages_, and beside it: a RangeSet keeps its memory when its

@@ -36,8 +36,8 @@ bool IsYounger(const wire::Cargo& a, const wire::Cargo& b) {
 
 }  // namespace
 
-SendFlow::SendFlow(FlowId ours, FlowId theirs, MessageId first)
-    : ours_(ours), theirs_(theirs), first_(first), messages_(kMaxOpenMessages) {
+SendFlow::SendFlow(FlowId id, MessageId first)
+    : id_(id), first_(first), messages_(kMaxOpenMessages) {
   lost_.reserve(kLostAtStart);
 }
 
@@ -202,7 +202,7 @@ wire::Cargo SendFlow::NextNew(uint32_t max_bytes) {
   Message& message = messages_[index];
   wire::Cargo cargo;
   cargo.kind = wire::CargoKind::kData;
-  cargo.flow = ours_;
+  cargo.flow = id_;
   cargo.message = IdOf(index);
   cargo.offset = message.sent_bytes;
   cargo.length =

@@ -32,11 +32,10 @@ class SendFlow {
   static constexpr uint32_t kMaxGrants = 2 * kMaxOpenMessages;
 
   // `first` is the id of the first message; both halves must agree on it.
-  SendFlow(FlowId ours, FlowId theirs, MessageId first = MessageId{0});
+  explicit SendFlow(FlowId id, MessageId first = MessageId{0});
 
   // A. What is.
-  FlowId id() const { return ours_; }
-  FlowId far_id() const { return theirs_; }
+  FlowId id() const { return id_; }
   bool full() const { return messages_.full(); }  // OnSubmitted must wait.
   bool ready() const;  // Next() would return something.
   bool idle() const;   // No request is open.
@@ -44,7 +43,6 @@ class SendFlow {
   uint32_t message_bytes(MessageId message) const;
 
   // B. What happened.
-  void OnConnected(FlowId theirs) { theirs_ = theirs; }
   void OnSubmitted(Request* request);
   // False: a grant outside of the window, which no honest receiver sends.
   bool OnGrant(MessageId message, const wire::Grant& grant);
@@ -80,7 +78,7 @@ class SendFlow {
   wire::Cargo NextLost(uint32_t max_bytes);
   wire::Cargo NextNew(uint32_t max_bytes);
 
-  FlowId ours_, theirs_;
+  FlowId id_;
   MessageId first_;
   Ring<Message> messages_;  // The n-th submitted has index n.
   // Bit per slot of messages_: granted, and not all of it has left.
