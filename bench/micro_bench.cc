@@ -109,7 +109,7 @@ void Path__send_receive_ack_settle(benchmark::State& state) {
       there.OnPacket(header, false, now);
     }
     now = now + Duration::Micros(10);
-    const auto ack = there.TakeAck(now, true);
+    const auto ack = there.TakeAck(now);
     here.OnAck(*ack, now, settled, now);
     settled.clear();
   }
@@ -156,7 +156,7 @@ void Pick(benchmark::State& state, Scheduler scheduler) {
     const auto first = paths[p].Send(header.cargo, kPacketBytes, now);
     header.number = first.number;
     far.OnPacket(header, false, now);
-    paths[p].OnAck(*far.TakeAck(now, true), now, settled,
+    paths[p].OnAck(*far.TakeAck(now), now, settled,
                    now + Duration::Micros(10 + random.Below(50)));
     for (uint64_t i = random.Below(8); i > 0; --i) {
       paths[p].Send(header.cargo, kPacketBytes, now);

@@ -809,7 +809,9 @@ class World {
       const wire::Cargo cargo = CargoOf(end.next_attempt++);
       Launch(e, cargo, end.path.Send(cargo, kBytes, now_));
     }
-    if (const auto ack = end.path.TakeAck(now_)) {
+    if (end.path.ack_deadline() <= now_) {
+      const auto ack = end.path.TakeAck(now_);
+      ASSERT_TRUE(ack.has_value());
       ASSERT_GE(ack->words, 1);
       ASSERT_LE(ack->words, wire::kAckWords);
       Fly({1 - e, true, {}, *ack});

@@ -128,7 +128,7 @@ void Engine::SendAcksOver(Peer& peer, const Path& path, Time now) {
     for (uint64_t bits = peer.ack_waiting[word]; bits != 0; bits &= bits - 1) {
       const size_t p = word * 64 + std::countr_zero(bits);
       peer.ack_waiting[word] &= ~(uint64_t{1} << p % 64);
-      const auto ack = peer.paths[p].TakeAck(now, /*force=*/true);
+      const auto ack = peer.paths[p].TakeAck(now);
       if (!ack) continue;
       packet.acks[packet.count++] = *ack;
       if (packet.count == wire::kMaxAcksPerPacket) leave();

@@ -67,8 +67,8 @@ Arrival AckTracker::Note(uint64_t number, Time arrived_at, bool* at_once) {
   return Arrival::kNew;
 }
 
-std::optional<wire::Ack> AckTracker::TakeAck(Time now, bool force) {
-  if (waiting_ == 0 || (!force && now < due_)) return std::nullopt;
+std::optional<wire::Ack> AckTracker::TakeAck(Time now) {
+  if (waiting_ == 0) return std::nullopt;
   wire::Ack ack;
   ack.path = path_;
   ack.largest = {largest_};

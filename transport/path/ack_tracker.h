@@ -23,15 +23,15 @@ class AckTracker {
   AckTracker(PathId path, uint32_t every, Duration delay);
 
   // A. What is.
-  Time deadline() const;  // When TakeAck has something; or Never.
+  Time deadline() const;  // When an ack is due; Never if none waits.
   uint64_t packets() const { return packets_; }  // New ones, ever.
-  PacketNumber Expand(
-      uint32_t low) const;  // The whole of a number on the wire.
+  // The whole of a number on the wire.
+  PacketNumber Expand(uint32_t low) const;
   // B. What happened. `header.number` is whole. `arrived_at` <= now.
   Arrival OnPacket(const wire::PacketHeader& header, bool ecn_marked,
                    Time arrived_at, Duration patience = Duration());
-  // C. What next. Nothing until one is due. `force`: whatever waits.
-  std::optional<wire::Ack> TakeAck(Time now, bool force = false);
+  // C. What next. What waits, due or not: an ack that goes along is free.
+  std::optional<wire::Ack> TakeAck(Time now);
 
  private:
   Arrival Note(uint64_t number, Time arrived_at, bool* at_once);

@@ -101,9 +101,7 @@ class Path {
     uint16_t open_span = 0;
   };
   Numbered Send(const wire::Cargo& cargo, uint32_t wire_bytes, Time now);
-  std::optional<wire::Ack> TakeAck(Time now, bool force = false) {
-    return acks_.TakeAck(now, force);
-  }
+  std::optional<wire::Ack> TakeAck(Time now) { return acks_.TakeAck(now); }
 
  private:
   Time ProbeAt() const;  // When a silent path is asked for a sign.
