@@ -123,9 +123,8 @@ std::vector<ConfigRow> MakeRows() {
       Number("HAWSER_HANDSHAKE_TIMEOUT_MS", "ms", &Config::handshake_timeout_ms,
              100, 3'600'000,
              "How long a connector tries to reach the listener's host, and how "
-             "long the listener waits for each of a guest's words. A connector "
-             "that was reached waits for its welcome as long as the listener "
-             "lives."),
+             "long the listener waits for a connection to say what it wants. "
+             "After that both wait for each other for as long as both live."),
       Number("HAWSER_ACK_DELAY_US", "us", &Config::ack_delay_us, 0, 100'000,
              "How long an ack may wait for more packets to speak of."),
       Number("HAWSER_RTO_MIN_US", "us", &Config::rto_min_us, 50, 1'000'000,

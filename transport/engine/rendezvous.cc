@@ -201,9 +201,11 @@ class HandshakeStream {
 
 // A connection that may become a flow.
 struct Listener::Guest {
-  Guest(int fd, Time until) : stream(fd), deadline(until) {}
+  Guest(int fd, Time until) : stream(fd), deadline(until) {
+    stream.KeepAlive();
+  }
   HandshakeStream stream;
-  Time deadline;
+  Time deadline;                  // Of its Hello.
   std::unique_ptr<FlowEnd> flow;  // Once the Hello was good.
 };
 
@@ -263,6 +265,14 @@ Listener::~Listener() {
   }
 }
 
+// Of those that have said nothing yet, if there is one.
+void Listener::DropOldest() {
+  const auto silent =
+      std::find_if(guests_.begin(), guests_.end(),
+                   [](const auto& guest) { return guest->flow == nullptr; });
+  guests_.erase(silent != guests_.end() ? silent : guests_.begin());
+}
+
 absl::StatusOr<std::unique_ptr<FlowEnd>> Listener::Accept() {
   const Time now = MonotonicNow();
   const Duration patience =
@@ -277,7 +287,7 @@ absl::StatusOr<std::unique_ptr<FlowEnd>> Listener::Accept() {
         }
         break;  // Nobody there, or nobody any more.
       }
-      if (guests_.size() == kMaxGuests) guests_.erase(guests_.begin());
+      if (guests_.size() == kMaxGuests) DropOldest();
       guests_.push_back(std::make_unique<Guest>(fd, now + patience));
     }
   }
@@ -302,10 +312,10 @@ absl::StatusOr<std::unique_ptr<FlowEnd>> Listener::Accept() {
 Listener::Progress Listener::Serve(Guest& guest, Time now) {
   switch (guest.stream.Read()) {
     case HandshakeStream::Got::kNothing:
-      if (now < guest.deadline) return Progress::kAgain;
-      endpoint_.Log(LogLevel::kInfo,
-                    guest.flow ? "a connector did not read its welcome in time"
-                               : "a connection said no hello in time");
+      // Who was welcomed may come back to its connector minutes later, and
+      // then takes the flow for made. Only the connection tells if it will.
+      if (guest.flow || now < guest.deadline) return Progress::kAgain;
+      endpoint_.Log(LogLevel::kInfo, "a connection said no hello in time");
       return Progress::kGone;
     case HandshakeStream::Got::kEnd:
       // It came to its end without the Welcome if it was killed before that

@@ -49,6 +49,7 @@ class Listener {
   // Takes a free port there, which becomes part of `address`.
   absl::Status OpenDoor(sockaddr_storage& address);
   enum class Progress : uint8_t { kAgain, kAccepted, kGone };
+  void DropOldest();
   Progress Serve(Guest& guest, Time now);
   absl::Status Greet(Guest& guest);
 
