@@ -132,6 +132,7 @@ class Run {
   void Start(Side& side, FlowRecord* record);
   void Act(Side& side);
   void Post(Side& side);
+  Time AwakeSince(int host) const;
   void TestAll(Side& side);
   void OnEnd(Side& side, const Side::Open& open, Request::Outcome outcome,
              uint32_t bytes_moved);
@@ -263,6 +264,18 @@ void Run::Post(Side& side) {
   }
 }
 
+// A host that stands still takes its requests, and begins to miss the other
+// one, when it moves again.
+Time Run::AwakeSince(int host) const {
+  Time since;
+  for (const PausePlan& pause : plan_.pauses) {
+    if (pause.host == host && pause.until <= sim_.now()) {
+      since = std::max(since, pause.until);
+    }
+  }
+  return since;
+}
+
 void Run::TestAll(Side& side) {
   if (side.closed || side.gone) return;
   for (size_t i = 0; i < side.open.size();) {
@@ -270,7 +283,8 @@ void Run::TestAll(Side& side) {
     uint32_t bytes_moved = 0;
     const Side::Open open = side.open[i];
     if (!RequestQueue::Test(open.request, &outcome, &bytes_moved)) {
-      const Time due = std::max(open.since, DoomedAt());
+      const Time due =
+          std::max({open.since, DoomedAt(), AwakeSince(side.host)});
       if (Doomed(side) && DoomedAt() <= sim_.now() &&
           sim_.now() - due >
               plan_.peer_timeout * 5 / 4 + Duration::Seconds(1)) {
