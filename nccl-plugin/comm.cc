@@ -40,7 +40,7 @@ nccl::Result FailAfterFork(const Devices& parents, const char* what) {
 
 // --- Comm ------------------------------------------------------------------
 
-nccl::Result Comm::Start(void* memory, size_t bytes, int tag, void** request) {
+nccl::Result Comm::Start(void* memory, size_t bytes, void** request) {
   *request = nullptr;
   const bool sends = direction_ == Direction::kSend;
   const char* const call = sends ? "isend" : "irecv";
@@ -56,8 +56,7 @@ nccl::Result Comm::Start(void* memory, size_t bytes, int tag, void** request) {
         call);
   }
   Request* started = flow_->Submit(
-      {static_cast<std::byte*>(memory), static_cast<uint32_t>(bytes), 0},
-      static_cast<uint32_t>(tag));
+      {static_cast<std::byte*>(memory), static_cast<uint32_t>(bytes), 0});
   if (started == nullptr) return nccl::Result::kSuccess;
   CommRequest& slot = requests_[started->slot];
   slot = {this, started, static_cast<uint32_t>(bytes), nccl::Result::kSuccess};

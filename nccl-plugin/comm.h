@@ -37,7 +37,7 @@ class Comm {
 
   // isend, irecv. *request == nullptr: no slot is free, or nothing was
   // started; NCCL will call again.
-  nccl::Result Start(void* memory, size_t bytes, int tag, void** request);
+  nccl::Result Start(void* memory, size_t bytes, void** request);
   nccl::Result Test(CommRequest& request, int* done, int* size);
 
  private:

@@ -142,9 +142,11 @@ Result Unregister(void*, void*) { return Result::kSuccess; }
 
 // --- Messages --------------------------------------------------------------
 
-Result Isend(void* comm, void* memory, size_t bytes, int tag, void*,
+// A tag says which buffer of a group a message is for. With one buffer in each
+// irecv, as maxRecvs says, messages meet buffers in their order.
+Result Isend(void* comm, void* memory, size_t bytes, int /*tag*/, void*,
              void** request) {
-  return static_cast<Comm*>(comm)->Start(memory, bytes, tag, request);
+  return static_cast<Comm*>(comm)->Start(memory, bytes, request);
 }
 Result IsendV6(void* comm, void* memory, int bytes, int tag, void* mhandle,
                void** request) {
@@ -156,8 +158,8 @@ Result IsendV10(void* comm, void* memory, size_t bytes, int tag, void* mhandle,
 }
 
 template <class Size>
-Result Irecv(void* comm, int n, void** memory, Size* sizes, int* tags, void**,
-             void** request) {
+Result Irecv(void* comm, int n, void** memory, Size* sizes, int* /*tags*/,
+             void**, void** request) {
   *request = nullptr;
   if (n != 1) {
     Devices::Get().Log(nccl::LogLevel::kWarn,
@@ -165,7 +167,7 @@ Result Irecv(void* comm, int n, void** memory, Size* sizes, int* tags, void**,
     return Result::kInvalidArgument;
   }
   return static_cast<Comm*>(comm)->Start(
-      memory[0], static_cast<size_t>(sizes[0]), tags[0], request);
+      memory[0], static_cast<size_t>(sizes[0]), request);
 }
 Result IrecvV10(void* comm, int n, void** memory, size_t* sizes, int* tags,
                 void** mhandles, void**, void** request) {

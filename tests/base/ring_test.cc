@@ -45,16 +45,6 @@ TEST(Ring, Push__what_can_only_be_moved) {
   EXPECT_EQ(*ring.Pop(), 7);
 }
 
-TEST(Ring, Clear__indexes_go_on) {
-  Ring<int> ring(4);
-  ring.Push(1);
-  ring.Push(2);
-  ring.Clear();
-  EXPECT_TRUE(ring.empty());
-  EXPECT_EQ(ring.Push(3), 2u);
-  EXPECT_EQ(ring.front(), 3);
-}
-
 TEST(Ring, Push__as_a_deque_would) {
   Random random(1);
   Ring<uint64_t> ring(16);

@@ -148,7 +148,7 @@ inline Asked Ask(FlowEnd& flow, void* memory, size_t bytes) {
   Asked asked = {&flow};
   EXPECT_TRUE(Until([&] {
     asked.request = flow.Submit(
-        {static_cast<std::byte*>(memory), static_cast<uint32_t>(bytes), 0}, 0);
+        {static_cast<std::byte*>(memory), static_cast<uint32_t>(bytes), 0});
     return asked.request != nullptr;
   }));
   return asked;

@@ -22,13 +22,12 @@ TEST(Request, Finish__says_how_and_how_much) {
 TEST(RequestQueue, Submit__fills_a_slot_and_pushes_it) {
   auto queue = std::make_unique<RequestQueue>();
   std::byte byte;
-  Request* request = queue->Submit({&byte, 1, 7}, 9);
+  Request* request = queue->Submit({&byte, 1, 7});
   ASSERT_NE(request, nullptr);
   EXPECT_EQ(request->state.load(), State::kSubmitted);
   EXPECT_EQ(request->memory.data, &byte);
   EXPECT_EQ(request->memory.length, 1u);
   EXPECT_EQ(request->memory.key, 7u);
-  EXPECT_EQ(request->tag, 9u);
   uint8_t slot;
   ASSERT_TRUE(queue->submitted.Pop(&slot));
   EXPECT_EQ(&queue->slots[slot], request);
@@ -39,21 +38,21 @@ TEST(RequestQueue, Submit__fills_a_slot_and_pushes_it) {
 TEST(RequestQueue, Submit__all_slots_then_none) {
   auto queue = std::make_unique<RequestQueue>();
   for (uint32_t i = 0; i < RequestQueue::kSlots; ++i) {
-    ASSERT_NE(queue->Submit({}, i), nullptr);
+    ASSERT_NE(queue->Submit({nullptr, i, 0}), nullptr);
   }
-  EXPECT_EQ(queue->Submit({}, 0), nullptr);
+  EXPECT_EQ(queue->Submit({}), nullptr);
   // They come out in the order in which they went in.
   uint8_t slot;
   for (uint32_t i = 0; i < RequestQueue::kSlots; ++i) {
     ASSERT_TRUE(queue->submitted.Pop(&slot));
-    EXPECT_EQ(queue->slots[slot].tag, i);
+    EXPECT_EQ(queue->slots[slot].memory.length, i);
   }
 }
 
 TEST(RequestQueue, Submit__takes_the_one_slot_that_is_free) {
   auto queue = std::make_unique<RequestQueue>();
   uint8_t slot;
-  for (uint32_t i = 0; i < RequestQueue::kSlots; ++i) queue->Submit({}, i);
+  for (uint32_t i = 0; i < RequestQueue::kSlots; ++i) queue->Submit({});
   while (queue->submitted.Pop(&slot)) {
   }
   Outcome outcome;
@@ -62,8 +61,8 @@ TEST(RequestQueue, Submit__takes_the_one_slot_that_is_free) {
     queue->slots[freed].Finish(Outcome::kOk, 0);
     ASSERT_TRUE(
         RequestQueue::Test(&queue->slots[freed], &outcome, &bytes_moved));
-    EXPECT_EQ(queue->Submit({}, 99), &queue->slots[freed]);
-    EXPECT_EQ(queue->Submit({}, 99), nullptr);
+    EXPECT_EQ(queue->Submit({}), &queue->slots[freed]);
+    EXPECT_EQ(queue->Submit({}), nullptr);
     ASSERT_TRUE(queue->submitted.Pop(&slot));
     EXPECT_EQ(slot, freed);
   }
@@ -71,7 +70,7 @@ TEST(RequestQueue, Submit__takes_the_one_slot_that_is_free) {
 
 TEST(RequestQueue, Test__only_when_done_and_only_once) {
   auto queue = std::make_unique<RequestQueue>();
-  Request* request = queue->Submit({}, 0);
+  Request* request = queue->Submit({});
   Outcome outcome = Outcome::kOk;
   uint32_t bytes_moved = 0;
   EXPECT_FALSE(RequestQueue::Test(request, &outcome, &bytes_moved));

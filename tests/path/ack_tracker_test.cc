@@ -127,7 +127,6 @@ TEST(AckTracker, OnPacket__duplicates_are_told_and_answered_at_once) {
   acks.OnPacket(Packet(0), false, kStart);
   acks.TakeAck(kStart);
   EXPECT_EQ(acks.OnPacket(Packet(0), true, kStart), Arrival::kDuplicate);
-  EXPECT_EQ(acks.packets(), 1u);
   const auto ack = acks.TakeAck(kStart);
   ASSERT_TRUE(ack.has_value());
   EXPECT_EQ(Arrived(*ack), (std::set<uint64_t>{0}));

@@ -91,7 +91,7 @@ bool Lane::Post() {
   if (verify_ && direction_ == Direction::kSend) {
     FillPattern(posted_, bytes, size_bytes_);
   }
-  Request* const request = flow_->Submit({bytes, size_bytes_, 0}, 0);
+  Request* const request = flow_->Submit({bytes, size_bytes_, 0});
   if (request == nullptr) return false;
   requests_[posted_ % depth_] = request;
   ++posted_;

@@ -48,7 +48,6 @@ class Ring {
     HAWSER_CHECK(!empty());
     return std::move(slots_[begin_++ & (slots_.size() - 1)]);
   }
-  void Clear() { begin_ = end_; }
 
  private:
   std::vector<T> slots_;

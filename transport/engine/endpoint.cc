@@ -60,8 +60,8 @@ FlowEnd::~FlowEnd() {
   runner_->Wake();
 }
 
-Request* FlowEnd::Submit(MemorySlice memory, uint32_t tag) {
-  Request* request = record_->queue.Submit(memory, tag);
+Request* FlowEnd::Submit(MemorySlice memory) {
+  Request* request = record_->queue.Submit(memory);
   if (request == nullptr) return nullptr;
   runner_->Ring(&record_->queue);
   return request;

@@ -40,7 +40,7 @@ class FlowEnd {
   // Sends, or receives into, `memory`, which stays the application's but is
   // borrowed until the request is done. nullptr: all
   // RequestQueue::kSlots requests are taken; test some and try again.
-  Request* Submit(MemorySlice memory, uint32_t tag);
+  Request* Submit(MemorySlice memory);
   // True when the request is done; it is then gone.
   bool Test(Request* request, Request::Outcome* outcome, uint32_t* bytes_moved);
   // Why requests of this flow fail, for humans. `*first`: nobody has been told

@@ -41,10 +41,6 @@ Engine::Engine(const Config& config, const wire::EndpointIdentity& identity,
 
 Engine::~Engine() = default;
 
-const Peer* Engine::peer(PeerId id) const {
-  return id.value < peers_.size() ? peers_[id.value].get() : nullptr;
-}
-
 bool Engine::quiet() const {
   for (const auto& peer : peers_) {
     if (!peer->alive()) continue;
@@ -99,7 +95,6 @@ absl::StatusOr<Peer*> Engine::AddPeer(const wire::EndpointIdentity& identity,
   auto peer = std::make_unique<Peer>();
   peer->id = PeerId{static_cast<uint16_t>(peers_.size())};
   peer->identity = identity;
-  peer->far_engine = far_engine;
   peer->name = "(unnamed)";
   peer->tx_key = DeriveKey(identity_, index_, identity, far_engine);
   peer->rx_key = DeriveKey(identity, far_engine, identity_, index_);

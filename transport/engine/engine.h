@@ -42,7 +42,6 @@ class Engine {
   std::span<Datapath* const> planes() const { return planes_; }
   Inbox& inbox() { return inbox_; }
   const EngineMetrics& metrics() const { return metrics_; }
-  const Peer* peer(PeerId id) const;
   std::span<const std::unique_ptr<Peer>> peers() const { return peers_; }
   // Nothing of ours is in flight, no ack is owed, to any peer that lives.
   bool quiet() const;

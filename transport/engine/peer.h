@@ -92,7 +92,6 @@ struct Peer {
   PeerId id, far_id = kNoPeer;
   State state = State::kNew;
   wire::EndpointIdentity identity;
-  uint16_t far_engine = 0;
   std::string name;  // "host:pid", for humans.
   // kLost: why, as a sentence for humans; and what its paths did. They
   // themselves are gone.

@@ -10,14 +10,6 @@
 
 namespace hawser {
 
-bool RangeSet::Covers(uint32_t begin, uint32_t end) const {
-  if (begin >= end) return true;
-  const auto it = std::partition_point(
-      ranges_.begin(), ranges_.end(),
-      [begin](const Range& range) { return range.end <= begin; });
-  return it != ranges_.end() && it->begin <= begin && end <= it->end;
-}
-
 uint32_t RangeSet::Add(uint32_t begin, uint32_t end) {
   if (begin >= end) return 0;
   if (ranges_.empty() || ranges_.back().end < begin) {

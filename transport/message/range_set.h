@@ -12,7 +12,6 @@ namespace hawser {
 class RangeSet {
  public:
   uint32_t covered_bytes() const { return covered_bytes_; }
-  bool Covers(uint32_t begin, uint32_t end) const;
   // Returns how many bytes were not covered before.
   uint32_t Add(uint32_t begin, uint32_t end);
   void Clear();

@@ -27,9 +27,8 @@ struct Request {
   };
   std::atomic<State> state{State::kFree};
   Outcome outcome = Outcome::kOk;
-  uint8_t slot = 0;    // Its own index.
-  MemorySlice memory;  // Borrowed from the application until kDone.
-  uint32_t tag = 0;
+  uint8_t slot = 0;          // Its own index.
+  MemorySlice memory;        // Borrowed from the application until kDone.
   uint32_t bytes_moved = 0;  // Valid at kDone.
 
   // The engine's last touch.
@@ -54,7 +53,7 @@ struct RequestQueue : InboxEntry {
 
   // The application's side. A free slot, filled and pushed, or nullptr if all
   // are taken; the caller then rings the engine's inbox.
-  Request* Submit(MemorySlice memory, uint32_t tag) {
+  Request* Submit(MemorySlice memory) {
     for (uint32_t i = 0; i < kSlots; ++i) {
       const uint32_t slot = (next_slot + i) % kSlots;
       Request& request = slots[slot];
@@ -65,7 +64,6 @@ struct RequestQueue : InboxEntry {
       next_slot = slot + 1;
       request.slot = static_cast<uint8_t>(slot);
       request.memory = memory;
-      request.tag = tag;
       request.state.store(Request::State::kSubmitted,
                           std::memory_order_relaxed);
       submitted.Push(request.slot);  // Has room: one place for each slot.

@@ -31,10 +31,7 @@ Arrival AckTracker::OnPacket(const wire::PacketHeader& header, bool ecn_marked,
   const Arrival arrival = Note(number, arrived_at, &at_once);
   oldest_wanted_ = std::max(
       oldest_wanted_, number - std::min<uint64_t>(header.open_span, number));
-  if (arrival == Arrival::kNew) {
-    ++packets_;
-    if (ecn_marked) ++ecn_marked_;
-  }
+  if (arrival == Arrival::kNew && ecn_marked) ++ecn_marked_;
   ++waiting_;
   const Duration wait = at_once || waiting_ >= every_ ? Duration()
                         : header.ack_now              ? patience

@@ -24,7 +24,6 @@ class AckTracker {
 
   // A. What is.
   Time deadline() const;  // When an ack is due; Never if none waits.
-  uint64_t packets() const { return packets_; }  // New ones, ever.
   // The whole of a number on the wire.
   PacketNumber Expand(uint32_t low) const;
   // B. What happened. `header.number` is whole. `arrived_at` <= now.
@@ -43,8 +42,7 @@ class AckTracker {
   uint64_t largest_ = 0;
   Time largest_arrived_at_;
   uint64_t oldest_wanted_ = 0;  // The sender remembers nothing before it.
-  uint64_t packets_ = 0;
-  uint32_t waiting_ = 0;  // Packets that no ack has spoken of.
+  uint32_t waiting_ = 0;        // Packets that no ack has spoken of.
   Time due_ = Time::Never();
   uint16_t ecn_marked_ = 0;
   NumberWindow seen_;  // Up to largest_.

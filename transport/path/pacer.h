@@ -21,7 +21,6 @@ class Pacer {
   void SetRate(Rate rate) { rate_ = rate; }
   // What may leave back to back after a pause.
   void SetBurst(uint32_t burst_bytes) { burst_bytes_ = burst_bytes; }
-  Rate rate() const { return rate_; }
 
   void OnSent(uint32_t bytes, Time now) {
     if (rate_.unlimited()) return;

@@ -1,7 +1,6 @@
-// RttEstimator: min, smoothed, variance, and the timeout that follows.
+// RttEstimator: a round trip, smoothed, and how much it varies.
 // Knows: samples.  Never: packets.
-// Source: RFC 6298 section 2 (smoothing 1/8, variance 1/4, timeout
-// srtt + 4 * rttvar); RFC 9002 section 5 for the minimum.
+// Source: RFC 6298 section 2 (smoothing 1/8, variance 1/4).
 #pragma once
 
 #include <algorithm>
@@ -14,7 +13,6 @@ class RttEstimator {
  public:
   bool has_sample() const { return has_sample_; }
   Duration latest() const { return latest_; }
-  Duration min() const { return min_; }
   Duration smoothed() const { return smoothed_; }
   Duration variance() const { return variance_; }
 
@@ -23,11 +21,10 @@ class RttEstimator {
     latest_ = rtt;
     if (!has_sample_) {
       has_sample_ = true;
-      min_ = smoothed_ = rtt;
+      smoothed_ = rtt;
       variance_ = rtt / 2;
       return;
     }
-    min_ = std::min(min_, rtt);
     const Duration error = rtt > smoothed_ ? rtt - smoothed_ : smoothed_ - rtt;
     variance_ = (3 * variance_ + error) / 4;
     smoothed_ = (7 * smoothed_ + rtt) / 8;
@@ -35,7 +32,7 @@ class RttEstimator {
 
  private:
   bool has_sample_ = false;
-  Duration latest_, min_, smoothed_, variance_;
+  Duration latest_, smoothed_, variance_;
 };
 
 }  // namespace hawser

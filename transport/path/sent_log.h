@@ -31,7 +31,6 @@ class SentLog {
 
   PacketNumber begin() const { return {begin_}; }  // The oldest remembered.
   PacketNumber end() const { return {end_}; }      // The next to be given.
-  bool empty() const { return begin_ == end_; }
   bool full() const { return end_ - begin_ == wire::kAckWindow; }
   bool contains(PacketNumber n) const {
     return n.value >= begin_ && n.value < end_;

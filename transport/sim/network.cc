@@ -115,7 +115,6 @@ void Network::OnTime(Time now, std::vector<int>& hosts) {
     if (planes == planes_.end()) continue;
     const int plane = arrival.link.plane % planes->second;
     if (HoldAtPort(arrival, plane)) continue;
-    ++arrivals_;
     hash_ = Mix64(hash_ ^ static_cast<uint64_t>(arrival.at.nanos()));
     hash_ = Mix64(hash_ ^ (static_cast<uint64_t>(arrival.link.to) << 32 |
                            static_cast<uint64_t>(arrival.bytes.size())));

@@ -67,7 +67,6 @@ class Network {
   // A. What is.
   Time next_event() const;
   uint64_t hash() const { return hash_; }  // Of every arrival so far.
-  uint64_t arrivals() const { return arrivals_; }
   uint64_t departures() const { return departures_; }
   LinkModel& link(const LinkId& id) { return links_[id].model; }
   LinkCounts counts(const LinkId& id) { return links_[id].counts; }
@@ -125,7 +124,6 @@ class Network {
   std::priority_queue<Arrival, std::vector<Arrival>, Later> arriving_;
   uint64_t order_ = 0;
   uint64_t hash_ = 0;
-  uint64_t arrivals_ = 0;
   uint64_t departures_ = 0;
 };
 

@@ -38,7 +38,6 @@ class Simulator {
   Network& network() { return network_; }
   int hosts() const { return static_cast<int>(hosts_.size()); }
   Engine& engine(int host) { return *hosts_[host]->engine; }
-  Random& random() { return random_; }
 
   // B. The plan.
   int AddHost(const HostOptions& options);

@@ -38,7 +38,6 @@ struct Cargo {
   bool resend = false;
   // kClose: true if it was the sending half that closed. Else false.
   bool from_sender = false;
-  uint8_t unused = 0;
   FlowId flow;  // Our own id; Encode is given the far end's.
   // kClose by the receiving half: all messages before this one were received.
   MessageId message;
