@@ -201,8 +201,8 @@ void Engine::Settle(Peer& peer, Time now) {
         if (delivered) {
           --peer.open_closes;
         } else {
-          peer.closes.push_back(cargo);
-          peer.closes.back().resend = true;
+          peer.closes.push_front(cargo);
+          peer.closes.front().resend = true;
         }
         break;
       case wire::CargoKind::kProbe:

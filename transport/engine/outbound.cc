@@ -303,7 +303,7 @@ std::optional<wire::Cargo> Engine::NextCargo(Peer& peer, FlowRecord** record,
   *record = nullptr;
   if (!peer.closes.empty()) {
     const wire::Cargo close = peer.closes.front();
-    peer.closes.erase(peer.closes.begin());
+    peer.closes.pop_front();
     return close;
   }
   while (!peer.ready_receives.empty()) {

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <deque>
 #include <memory>
 #include <string>
 #include <string_view>
@@ -115,8 +116,8 @@ struct Peer {
   // Until when the grants that are ready may wait; Never: they do not.
   Time grants_by = Time::Never();
   Patience patience;
-  std::vector<wire::Cargo> closes;  // kClose, yet to leave; oldest first.
-  uint32_t open_closes = 0;         // Those, and the ones on their way.
+  std::deque<wire::Cargo> closes;  // kClose, yet to leave; lost ones first.
+  uint32_t open_closes = 0;        // Those, and the ones on their way.
   uint32_t busy_flows = 0;
 
   Time last_heard;
