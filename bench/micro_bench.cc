@@ -170,7 +170,9 @@ void Pick(benchmark::State& state, Scheduler scheduler) {
   }
 }
 void RoundRobin__Pick(benchmark::State& state) { Pick(state, RoundRobin()); }
-void Adaptive__Pick(benchmark::State& state) { Pick(state, Adaptive(1)); }
+void Adaptive__Pick(benchmark::State& state) {
+  Pick(state, Adaptive(static_cast<uint16_t>(state.range(0)), 1));
+}
 BENCHMARK(RoundRobin__Pick)->Arg(8)->Arg(32)->Arg(256);
 BENCHMARK(Adaptive__Pick)->Arg(8)->Arg(32)->Arg(256);
 

@@ -159,7 +159,7 @@ TEST(Policies, Make__by_name) {
   Config config;
   for (const char* name : {"adaptive", "round_robin"}) {
     config.scheduler = name;
-    EXPECT_NE(MakePathScheduler(config, 1), nullptr);
+    EXPECT_NE(MakePathScheduler(config, 8, 1), nullptr);
   }
   config.window_bytes = 123'456;
   for (const char* name : {"swift", "fixed_window"}) {

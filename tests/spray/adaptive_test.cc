@@ -17,7 +17,7 @@ constexpr int kPicks = 10'000;
 // Paths whose round trips, loads and ages the test sets by using them.
 class Fixture {
  public:
-  explicit Fixture(uint16_t count, uint64_t seed = 1) : adaptive(seed) {
+  explicit Fixture(uint16_t count, uint64_t seed = 1) : adaptive(count, seed) {
     for (uint16_t p = 0; p < count; ++p) {
       paths.emplace_back(PathId{p}, std::make_unique<FixedWindow>(kWindow),
                          PathOptions());
@@ -197,12 +197,6 @@ TEST(Adaptive, OnFeedback__time_makes_up_for_it) {
     f.Pick();
   }
   EXPECT_GT(f.Count()[0], kPicks * 99 / 100);
-}
-
-TEST(Adaptive, OnFeedback__of_a_path_not_yet_seen) {
-  Fixture f(2);
-  f.adaptive.OnFeedback({250}, PathFeedback::kLost, 1);
-  EXPECT_NE(f.Pick(), kNoPath);
 }
 
 }  // namespace

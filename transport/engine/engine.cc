@@ -143,7 +143,7 @@ absl::Status Engine::OpenPeer(Peer& peer, const wire::Introduction& theirs,
   peer.ack_waiting.assign((count + 63) / 64, 0);
   peer.arriving.assign((count + 63) / 64, 0);
   peer.arrived_before.assign((count + 63) / 64, 0);
-  peer.scheduler = MakePathScheduler(config_, ++seed_);
+  peer.scheduler = MakePathScheduler(config_, count, ++seed_);
   peer.state = Peer::State::kOpen;
   peer.last_heard = now;
   Touch(peer);

@@ -66,10 +66,11 @@ std::unique_ptr<FlowRecord> FlowTable::Remove(FlowId id) {
 }
 
 std::unique_ptr<PathScheduler> MakePathScheduler(const Config& config,
+                                                 uint16_t paths,
                                                  uint64_t seed) {
   if (config.scheduler == "round_robin") return std::make_unique<RoundRobin>();
   HAWSER_CHECK(config.scheduler == "adaptive");
-  return std::make_unique<Adaptive>(seed);
+  return std::make_unique<Adaptive>(paths, seed);
 }
 
 std::unique_ptr<CongestionControl> MakeCongestionControl(

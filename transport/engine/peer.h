@@ -145,7 +145,7 @@ struct Peer {
 
 // The only place where a policy's name in Config becomes an object.
 std::unique_ptr<PathScheduler> MakePathScheduler(const Config& config,
-                                                 uint64_t seed);
+                                                 uint16_t paths, uint64_t seed);
 std::unique_ptr<CongestionControl> MakeCongestionControl(const Config& config,
                                                          uint32_t packet_bytes);
 

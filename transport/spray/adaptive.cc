@@ -13,6 +13,8 @@
 #include <cmath>
 #include <limits>
 
+#include "transport/base/check.h"
+
 namespace hawser {
 namespace {
 
@@ -75,7 +77,8 @@ struct Best {
 
 }  // namespace
 
-Adaptive::Adaptive(uint64_t seed) : random_(seed) {}
+Adaptive::Adaptive(uint16_t paths, uint64_t seed)
+    : random_(seed), penalties_(paths) {}
 
 PathId Adaptive::Pick(const PathView& view, Time now) {
   uint64_t candidates = 0;
@@ -85,7 +88,7 @@ PathId Adaptive::Pick(const PathView& view, Time now) {
   if (candidates == 0) return kNoPath;
   Fade(now);
   const auto paths = static_cast<uint32_t>(view.paths.size());
-  if (penalties_.size() < paths) penalties_.resize(paths, 0.0);
+  HAWSER_CHECK(paths == penalties_.size());
   if (random_.Below(kBlindPicks) == 0) {
     return Nth(view.sendable, random_.Below(candidates));
   }
@@ -118,7 +121,8 @@ PathId Adaptive::Pick(const PathView& view, Time now) {
 
 void Adaptive::OnFeedback(PathId path, PathFeedback feedback,
                           uint32_t packets) {
-  double& penalty = Penalty(path);
+  HAWSER_CHECK(path.value < penalties_.size());
+  double& penalty = penalties_[path.value];
   switch (feedback) {
     case PathFeedback::kGood:
       if (penalty == 0) return;
@@ -140,11 +144,6 @@ void Adaptive::Fade(Time now) {
   for (double& penalty : penalties_) {
     penalty = penalty < kNoPenalty ? 0 : penalty / 2;
   }
-}
-
-double& Adaptive::Penalty(PathId path) {
-  if (penalties_.size() <= path.value) penalties_.resize(path.value + 1u, 0.0);
-  return penalties_[path.value];
 }
 
 }  // namespace hawser

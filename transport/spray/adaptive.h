@@ -22,14 +22,13 @@ namespace hawser {
 
 class Adaptive final : public PathScheduler {
  public:
-  explicit Adaptive(uint64_t seed);
+  Adaptive(uint16_t paths, uint64_t seed);
   PathId Pick(const PathView& view, Time now) override;
   void OnFeedback(PathId path, PathFeedback feedback,
                   uint32_t packets) override;
 
  private:
   void Fade(Time now);
-  double& Penalty(PathId path);
 
   Random random_;
   uint32_t turn_ = 0;  // Whose turn it is among equals.
