@@ -1,5 +1,7 @@
 // Which network interfaces this host offers, and which of them are wanted.
 // Knows: the system's list, NCCL's selection syntax.  Never: engines, packets.
+//
+// Threads: any may call any function here, at any time.
 #pragma once
 
 #include <netinet/in.h>

@@ -82,6 +82,8 @@ class Endpoint {
 
   // The two steps of a handshake; rendezvous.h carries the words. First, a
   // flow to or from a peer, and what to tell it. `engine` is ours.
+  // FailedPrecondition: the peer was lost before. ResourceExhausted: there are
+  // as many peers or flows as there can be.
   struct Draft {
     std::unique_ptr<FlowEnd> flow;
     wire::Introduction introduction;
@@ -90,6 +92,7 @@ class Endpoint {
                                  const wire::EndpointIdentity& peer,
                                  uint16_t far_engine);
   // Then, what the peer said. The flow can be used when this has returned.
+  // Unavailable: no plane here can reach it.
   absl::Status ConnectFlow(FlowEnd& flow, const wire::Introduction& theirs);
 
   std::vector<PeerReport> Report() const;

@@ -57,12 +57,14 @@ class Engine {
   Turn RunOnce(Time now);
 
   // B. Control. A peer is (endpoint, engine there). AddPeer finds it, or makes
-  // it known, so that packets from it pass. FailedPrecondition if it was lost.
+  // it known, so that packets from it pass. FailedPrecondition if it was lost,
+  // ResourceExhausted if there are 65535 already.
   absl::StatusOr<Peer*> AddPeer(const wire::EndpointIdentity& identity,
                                 uint16_t far_engine, Time now);
   // The rest of what the handshake said; nothing happens if it is open.
   // Unavailable if no plane can reach it.
   absl::Status OpenPeer(Peer& peer, const wire::Introduction& theirs, Time now);
+  // ResourceExhausted if the peer has 65535 in that direction already.
   absl::StatusOr<FlowRecord*> AddFlow(Peer& peer, Direction direction);
   void ConnectFlow(FlowRecord& record, FlowId far_id, Time now);
   // Takes the flow out, whatever is open in it; the application's memory is

@@ -6,9 +6,13 @@
 // Listener are asked again and again until they have an answer; neither ever
 // waits. Hello goes one way, Welcome or Refusal the other; then the connector
 // closes, and that end of file, with all of the Welcome acknowledged, is what
-// tells the listener that it was read. A connection that falls short of this
-// holds nothing beyond HAWSER_HANDSHAKE_TIMEOUT_MS. A listener has a door at
-// each of its interfaces, and the connector knocks at one after the other.
+// tells the listener that it was read. A connection that has not said its
+// Hello after HAWSER_HANDSHAKE_TIMEOUT_MS holds nothing any more. A listener
+// has a door at each of its interfaces, and the connector knocks at one after
+// the other.
+//
+// Threads: each Listener and each Connector is used by one thread at a time;
+// different ones, also of one endpoint, by any threads.
 #pragma once
 
 #include <array>
@@ -34,13 +38,16 @@ class HandshakeStream;
 class Listener {
  public:
   // Listens on the endpoint's interfaces, as many of them as a handle has room
-  // for. The endpoint outlives the listener.
+  // for. The endpoint outlives the listener. ResourceExhausted if one of
+  // them cannot be listened on.
   static absl::StatusOr<std::unique_ptr<Listener>> Create(Endpoint& endpoint);
   ~Listener();
 
   const ListenHandle& handle() const { return handle_; }
   // The receiving end of the next flow, or null: call again. Strangers are
   // refused and are no error. Any number of flows may be accepted.
+  // ResourceExhausted: the system lacks what a connection needs, such as
+  // descriptors; calling again may help.
   absl::StatusOr<std::unique_ptr<FlowEnd>> Accept();
 
  private:
@@ -62,14 +69,19 @@ class Listener {
 
 class Connector {
  public:
-  // InvalidArgument if the handle was not made by a Listener of this version.
+  // InvalidArgument if the handle was not made by a Listener;
+  // FailedPrecondition if by one of another version, or of a peer that was lost
+  // before; ResourceExhausted if no socket, or no flow more, can be had;
+  // Unavailable if nothing leads to its address.
   static absl::StatusOr<std::unique_ptr<Connector>> Create(
       Endpoint& endpoint, std::span<const std::byte> handle);
   ~Connector();
 
   // The sending end of the flow, or null: call again. Unavailable: the
-  // listener cannot be reached or went away. FailedPrecondition: it refused;
-  // the message has its reason. After an error or a flow, do not call again.
+  // listener cannot be reached, went away, or is not what the handle speaks of;
+  // or no plane here reaches its endpoint. ResourceExhausted: no socket can be
+  // had for its next address. FailedPrecondition: it refused; the message has
+  // its reason. After an error or a flow, do not call again.
   absl::StatusOr<std::unique_ptr<FlowEnd>> Connect();
 
  private:
