@@ -48,7 +48,7 @@ class Runner {
   // Any thread. Takes a turn if nobody else does and assisting is allowed.
   void Assist();
 
-  // Any thread: `function(engine, now)` under the turn.
+  // Any thread: `function(engine)` under the turn.
   template <class Function>
   auto WithTurn(Function function) {
     waiting_.fetch_add(1, std::memory_order_relaxed);

@@ -62,8 +62,8 @@ struct PacketHeader {
   // `number - open_span`. Range 0..kAckWindow - 1.
   uint16_t open_span = 0;
   bool ack_now = false;  // Nothing follows soon: do not wait for more.
-  // Asks the receiver to pad nothing and answer; the packet carries padding up
-  // to the size that a data packet would have, to test the path's MTU.
+  // kProbe: padding follows, up to the size that is being tried; the receiver
+  // ignores it.
   bool padded = false;
   // kData: `payload_check` holds CheckOf(payload).
   bool payload_checked = false;
@@ -88,7 +88,8 @@ struct Ack {
   uint64_t arrived[kAckWords] = {};  // Bit i: number largest - i has arrived.
 };
 
-// All acks due to one peer leave in one packet, on whichever path is best.
+// All acks due to one peer leave in one packet, over any path: an ack says
+// which path it speaks of (docs/decisions/0003-acks-are-not-cargo.md).
 inline constexpr size_t kMaxAcksPerPacket = 16;
 struct AckPacket {
   PeerId peer;
