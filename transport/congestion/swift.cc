@@ -9,8 +9,7 @@
 // least sample, and so have LEDBAT's two problems (RFC 6817 section 4.5).
 //
 // One: who meets a standing queue first takes it for the base, adds its own
-// target, and starves the others. (Simulated: of 32 paths that begin at once
-// over one port, 9 get everything.) So a path drains when its ramp ends, and
+// target, and starves the others. So a path drains when its ramp ends, and
 // whenever it has seen nothing near its minimum for a while: it holds its
 // window small for two round trips, looks, and ramps back up, as BBR does after
 // its startup and LEDBAT++ in its slowdowns. The later moments come from the

@@ -125,8 +125,8 @@ using PacketKey = uint64_t;
 
 // A 32-bit check over `bytes`, their order and their number, keyed. Any other
 // input, however much or little it differs, has the same check for about one
-// key in 2^32. That is measured, not proved; there is no kind of corruption
-// that is certain to be seen, as a CRC has; and it is not cryptographic.
+// key in 2^32. There is no kind of corruption that is certain to be seen, as a
+// CRC has; and it is not cryptographic.
 uint32_t CheckOf(std::span<const std::byte> bytes, PacketKey key);
 
 // Writes a header into `out`, which has room for kMaxHeaderBytes; returns its
