@@ -13,7 +13,7 @@
 #include "transport/base/spsc_ring.h"
 #include "transport/congestion/fixed_window.h"
 #include "transport/congestion/swift.h"
-#include "transport/message/recv_flow.h"
+#include "transport/message/receive_flow.h"
 #include "transport/message/send_flow.h"
 #include "transport/path/path.h"
 #include "transport/spray/adaptive.h"
@@ -194,7 +194,7 @@ void Flows__message(benchmark::State& state) {
   constexpr uint32_t kMessageBytes = 512 * 1024;
   std::vector<std::byte> from(kMessageBytes), to(kMessageBytes);
   SendFlow send(FlowId{0});
-  RecvFlow receive(FlowId{0});
+  ReceiveFlow receive(FlowId{0});
   Request sent, received;
   sent.memory = {from.data(), kMessageBytes, 0};
   received.memory = {to.data(), kMessageBytes, 0};

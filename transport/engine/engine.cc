@@ -164,7 +164,7 @@ absl::StatusOr<FlowRecord*> Engine::AddFlow(Peer& peer, Direction direction) {
   if (sends) {
     raw->send = std::make_unique<SendFlow>(id);
   } else {
-    raw->receive = std::make_unique<RecvFlow>(id);
+    raw->receive = std::make_unique<ReceiveFlow>(id);
   }
   return raw;
 }

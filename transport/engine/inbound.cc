@@ -94,13 +94,13 @@ void Engine::OnCargo(Peer& peer, const wire::DecodedPacket& packet, Time now) {
       if (record == nullptr) return metrics_.packets_unexpected.Add(1);
       switch (record->receive->OnData(cargo, packet.header.message_bytes,
                                       packet.payload)) {
-        case RecvFlow::Placed::kNew:
+        case ReceiveFlow::Placed::kNew:
           metrics_.bytes_received.Add(packet.payload.size());
           UpdateBusy(*record, now);
           return;
-        case RecvFlow::Placed::kDuplicate:
+        case ReceiveFlow::Placed::kDuplicate:
           return metrics_.packets_duplicate.Add(1);
-        case RecvFlow::Placed::kUnexpected:
+        case ReceiveFlow::Placed::kUnexpected:
           return metrics_.packets_unexpected.Add(1);
       }
       return;

@@ -14,7 +14,7 @@
 #include "transport/engine/config.h"
 #include "transport/engine/patience.h"
 #include "transport/engine/report.h"
-#include "transport/message/recv_flow.h"
+#include "transport/message/receive_flow.h"
 #include "transport/message/request.h"
 #include "transport/message/send_flow.h"
 #include "transport/path/path.h"
@@ -34,7 +34,7 @@ struct FlowRecord {
   FlowId far_id = kNoFlow;  // Until the handshake is over.
   RequestQueue queue;       // Shared with the application.
   std::unique_ptr<SendFlow> send;
-  std::unique_ptr<RecvFlow> receive;
+  std::unique_ptr<ReceiveFlow> receive;
   FlowRecord* next_ready = nullptr;
   bool listed = false;      // In its peer's ready list.
   bool busy = false;        // Has open requests.

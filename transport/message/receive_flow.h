@@ -21,12 +21,12 @@
 
 namespace hawser {
 
-class RecvFlow {
+class ReceiveFlow {
  public:
   static constexpr uint32_t kMaxOpenMessages = 64;
 
   // `first` is the id of the first message; both halves must agree on it.
-  explicit RecvFlow(FlowId id, MessageId first = MessageId{0});
+  explicit ReceiveFlow(FlowId id, MessageId first = MessageId{0});
 
   // A. What is.
   FlowId id() const { return id_; }

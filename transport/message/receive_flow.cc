@@ -8,7 +8,7 @@
 // wrap at 2^32) from the oldest open one: behind the window it was done, so
 // its cargo is a late copy; in the window it is judged; ahead of it nobody has
 // asked for it, so nothing may be kept.
-#include "transport/message/recv_flow.h"
+#include "transport/message/receive_flow.h"
 
 #include <bit>
 
@@ -19,25 +19,25 @@ namespace hawser {
 namespace {
 
 constexpr uint64_t Bit(uint64_t index) {
-  return uint64_t{1} << (index % RecvFlow::kMaxOpenMessages);
+  return uint64_t{1} << (index % ReceiveFlow::kMaxOpenMessages);
 }
 
 }  // namespace
 
-RecvFlow::RecvFlow(FlowId id, MessageId first)
+ReceiveFlow::ReceiveFlow(FlowId id, MessageId first)
     : id_(id),
       first_(first),
       messages_(kMaxOpenMessages),
       arrived_(kMaxOpenMessages) {}
 
-bool RecvFlow::ready() const {
+bool ReceiveFlow::ready() const {
   return lost_grants_ != 0 || next_grant_ != messages_.end();
 }
 
 // The front is open or there is none: what is done leaves from there.
-bool RecvFlow::idle() const { return messages_.empty(); }
+bool ReceiveFlow::idle() const { return messages_.empty(); }
 
-void RecvFlow::OnPosted(Request* request) {
+void ReceiveFlow::OnPosted(Request* request) {
   if (failed_) {
     request->Finish(failure_, 0);
     return;
@@ -47,9 +47,9 @@ void RecvFlow::OnPosted(Request* request) {
   arrived_[index % kMaxOpenMessages].Clear();
 }
 
-RecvFlow::Placed RecvFlow::OnData(const wire::Cargo& cargo,
-                                  uint32_t message_bytes,
-                                  std::span<const std::byte> payload) {
+ReceiveFlow::Placed ReceiveFlow::OnData(const wire::Cargo& cargo,
+                                        uint32_t message_bytes,
+                                        std::span<const std::byte> payload) {
   const int64_t ahead = Ahead(cargo.message);
   if (ahead < 0) {
     // Done, unless it lies before the first message there ever was.
@@ -88,7 +88,7 @@ RecvFlow::Placed RecvFlow::OnData(const wire::Cargo& cargo,
   return Placed::kNew;
 }
 
-void RecvFlow::OnSettled(const wire::Cargo& grant, bool delivered) {
+void ReceiveFlow::OnSettled(const wire::Cargo& grant, bool delivered) {
   // A message that is done had its grant, whatever became of this one.
   if (delivered || Find(grant.message) == nullptr) return;
   const uint64_t index =
@@ -97,7 +97,7 @@ void RecvFlow::OnSettled(const wire::Cargo& grant, bool delivered) {
   lost_grants_ |= Bit(index);
 }
 
-void RecvFlow::OnFailed(Request::Outcome why) {
+void ReceiveFlow::OnFailed(Request::Outcome why) {
   if (failed_) return;  // The first reason is the true one.
   failed_ = true;
   failure_ = why;
@@ -109,7 +109,7 @@ void RecvFlow::OnFailed(Request::Outcome why) {
   lost_grants_ = 0;
 }
 
-std::optional<wire::Cargo> RecvFlow::Next() {
+std::optional<wire::Cargo> ReceiveFlow::Next() {
   uint64_t index = next_grant_;
   const bool resend = lost_grants_ != 0;
   if (resend) {
@@ -133,21 +133,21 @@ std::optional<wire::Cargo> RecvFlow::Next() {
 }
 
 // The target stays empty: here the host places the bytes.
-wire::Grant RecvFlow::Describe(const wire::Cargo& grant) const {
+wire::Grant ReceiveFlow::Describe(const wire::Cargo& grant) const {
   const Message* message = Find(grant.message);
   HAWSER_CHECK(message != nullptr);
   return {.capacity_bytes = message->request->memory.length, .target = {}};
 }
 
-MessageId RecvFlow::IdOf(uint64_t index) const {
+MessageId ReceiveFlow::IdOf(uint64_t index) const {
   return {first_.value + static_cast<uint32_t>(index)};
 }
 
-int64_t RecvFlow::Ahead(MessageId message) const {
+int64_t ReceiveFlow::Ahead(MessageId message) const {
   return static_cast<int32_t>(message.value - IdOf(messages_.begin()).value);
 }
 
-const RecvFlow::Message* RecvFlow::Find(MessageId message) const {
+const ReceiveFlow::Message* ReceiveFlow::Find(MessageId message) const {
   // A message behind the window becomes an index beyond any window.
   const uint64_t index =
       messages_.begin() + static_cast<uint64_t>(Ahead(message));
@@ -156,7 +156,7 @@ const RecvFlow::Message* RecvFlow::Find(MessageId message) const {
   return found.request == nullptr ? nullptr : &found;
 }
 
-void RecvFlow::Finish(uint64_t index, Request::Outcome how, uint32_t bytes) {
+void ReceiveFlow::Finish(uint64_t index, Request::Outcome how, uint32_t bytes) {
   Message& message = messages_[index];
   message.request->Finish(how, bytes);
   message.request = nullptr;

@@ -1,4 +1,4 @@
-#include "transport/message/recv_flow.h"
+#include "transport/message/receive_flow.h"
 
 #include <gtest/gtest.h>
 
@@ -15,7 +15,7 @@ namespace hawser {
 namespace {
 
 using Outcome = Request::Outcome;
-using Placed = RecvFlow::Placed;
+using Placed = ReceiveFlow::Placed;
 using State = Request::State;
 using wire::Cargo;
 using Bytes = std::vector<std::byte>;
@@ -24,7 +24,7 @@ constexpr FlowId kOurs{3};
 constexpr std::byte kCanary{0xee};
 
 // A flow, and receives posted to it, each with a guard behind its buffer.
-class RecvFlowTest : public testing::Test {
+class ReceiveFlowTest : public testing::Test {
  protected:
   static constexpr size_t kGuardBytes = 64;
 
@@ -98,13 +98,13 @@ class RecvFlowTest : public testing::Test {
   }
 
   std::deque<Posted> posted_;
-  RecvFlow flow_{kOurs};
+  ReceiveFlow flow_{kOurs};
 };
 
-TEST_F(RecvFlowTest, id__as_given) { EXPECT_EQ(flow_.id(), kOurs); }
+TEST_F(ReceiveFlowTest, id__as_given) { EXPECT_EQ(flow_.id(), kOurs); }
 
-TEST_F(RecvFlowTest, full__until_the_front_is_done) {
-  for (uint32_t i = 0; i < RecvFlow::kMaxOpenMessages; ++i) {
+TEST_F(ReceiveFlowTest, full__until_the_front_is_done) {
+  for (uint32_t i = 0; i < ReceiveFlow::kMaxOpenMessages; ++i) {
     EXPECT_FALSE(flow_.full());
     PostGranted(8);
   }
@@ -119,7 +119,7 @@ TEST_F(RecvFlowTest, full__until_the_front_is_done) {
   EXPECT_TRUE(flow_.full());
 }
 
-TEST_F(RecvFlowTest, idle__when_no_request_is_open) {
+TEST_F(ReceiveFlowTest, idle__when_no_request_is_open) {
   EXPECT_TRUE(flow_.idle());
   PostGranted(8);
   EXPECT_FALSE(flow_.idle());
@@ -127,8 +127,8 @@ TEST_F(RecvFlowTest, idle__when_no_request_is_open) {
   EXPECT_TRUE(flow_.idle());
 }
 
-TEST_F(RecvFlowTest, OnPosted__slots_are_used_again) {
-  for (uint32_t i = 0; i < 3 * RecvFlow::kMaxOpenMessages; ++i) {
+TEST_F(ReceiveFlowTest, OnPosted__slots_are_used_again) {
+  for (uint32_t i = 0; i < 3 * ReceiveFlow::kMaxOpenMessages; ++i) {
     Posted* posted = PostGranted(512);
     EXPECT_EQ(Data(i, 256, 256, 512), Placed::kNew);
     ExpectOpen(posted);  // What arrived for the slot's last user is forgotten.
@@ -138,7 +138,7 @@ TEST_F(RecvFlowTest, OnPosted__slots_are_used_again) {
   }
 }
 
-TEST_F(RecvFlowTest, OnData__in_any_order) {
+TEST_F(ReceiveFlowTest, OnData__in_any_order) {
   Posted* posted = PostGranted(1000);
   EXPECT_EQ(Data(0, 512, 128, 700), Placed::kNew);
   EXPECT_EQ(Data(0, 640, 60, 700), Placed::kNew);
@@ -150,7 +150,7 @@ TEST_F(RecvFlowTest, OnData__in_any_order) {
   ExpectBytes(posted, 0, 700);
 }
 
-TEST_F(RecvFlowTest, OnData__messages_finish_in_any_order) {
+TEST_F(ReceiveFlowTest, OnData__messages_finish_in_any_order) {
   Posted* posted[4];
   for (auto& one : posted) one = PostGranted(100);
   for (const uint32_t i : {2, 3, 0, 1}) {
@@ -161,7 +161,7 @@ TEST_F(RecvFlowTest, OnData__messages_finish_in_any_order) {
   EXPECT_TRUE(flow_.idle());
 }
 
-TEST_F(RecvFlowTest, OnData__what_is_here_is_not_touched_again) {
+TEST_F(ReceiveFlowTest, OnData__what_is_here_is_not_touched_again) {
   Posted* posted = PostGranted(512);
   EXPECT_EQ(Data(0, 0, 256, 512), Placed::kNew);
   std::fill(posted->memory.begin(), posted->memory.end(), kCanary);
@@ -170,7 +170,7 @@ TEST_F(RecvFlowTest, OnData__what_is_here_is_not_touched_again) {
   ExpectBytes(posted, 0, 0);
 }
 
-TEST_F(RecvFlowTest, OnData__partly_here_is_completed) {
+TEST_F(ReceiveFlowTest, OnData__partly_here_is_completed) {
   Posted* posted = PostGranted(512);
   EXPECT_EQ(Data(0, 128, 128, 512), Placed::kNew);
   EXPECT_EQ(Data(0, 0, 384, 512), Placed::kNew);
@@ -180,7 +180,7 @@ TEST_F(RecvFlowTest, OnData__partly_here_is_completed) {
   ExpectBytes(posted, 0, 512);
 }
 
-TEST_F(RecvFlowTest, OnData__late_copies_leave_the_buffer_alone) {
+TEST_F(ReceiveFlowTest, OnData__late_copies_leave_the_buffer_alone) {
   Posted* first = PostGranted(256);
   Posted* second = PostGranted(256);
   Data(1, 0, 256, 256);
@@ -195,7 +195,7 @@ TEST_F(RecvFlowTest, OnData__late_copies_leave_the_buffer_alone) {
   ExpectBytes(second, 0, 0);
 }
 
-TEST_F(RecvFlowTest, OnData__not_granted_is_unexpected) {
+TEST_F(ReceiveFlowTest, OnData__not_granted_is_unexpected) {
   EXPECT_EQ(Data(0, 0, 8, 8), Placed::kUnexpected);  // Not posted.
   Posted* posted = Post(8);
   EXPECT_EQ(Data(0, 0, 8, 8), Placed::kUnexpected);  // Not granted.
@@ -206,7 +206,7 @@ TEST_F(RecvFlowTest, OnData__not_granted_is_unexpected) {
   ExpectBytes(posted, 0, 0);
 }
 
-TEST_F(RecvFlowTest, OnData__contradictions_are_unexpected) {
+TEST_F(ReceiveFlowTest, OnData__contradictions_are_unexpected) {
   Posted* posted = PostGranted(512);
   EXPECT_EQ(Data(0, 256, 128, 300), Placed::kUnexpected);  // Beyond its end.
   EXPECT_EQ(Data(0, 0xffffff80u, 256, 300), Placed::kUnexpected);
@@ -223,7 +223,7 @@ TEST_F(RecvFlowTest, OnData__contradictions_are_unexpected) {
   ExpectDone(posted, Outcome::kOk, 300);
 }
 
-TEST_F(RecvFlowTest, OnData__empty_message) {
+TEST_F(ReceiveFlowTest, OnData__empty_message) {
   Posted* posted = PostGranted(512);
   Posted* none = PostGranted(0);
   EXPECT_EQ(Data(0, 0, 0, 0), Placed::kNew);
@@ -234,7 +234,7 @@ TEST_F(RecvFlowTest, OnData__empty_message) {
   ExpectBytes(posted, 0, 0);
 }
 
-TEST_F(RecvFlowTest, OnData__truncated) {
+TEST_F(ReceiveFlowTest, OnData__truncated) {
   Posted* posted = PostGranted(512);
   Posted* after = PostGranted(512);
   EXPECT_EQ(Data(0, 0, 0, 513), Placed::kNew);
@@ -247,7 +247,7 @@ TEST_F(RecvFlowTest, OnData__truncated) {
   ExpectBytes(after, 0, 0);
 }
 
-TEST_F(RecvFlowTest, OnSettled__lost_grants_leave_again_oldest_first) {
+TEST_F(ReceiveFlowTest, OnSettled__lost_grants_leave_again_oldest_first) {
   for (int i = 0; i < 4; ++i) Post(8);
   Cargo grants[3];
   for (Cargo& grant : grants) grant = *flow_.Next();
@@ -260,7 +260,7 @@ TEST_F(RecvFlowTest, OnSettled__lost_grants_leave_again_oldest_first) {
   ExpectNothing();
 }
 
-TEST_F(RecvFlowTest, OnSettled__done_needs_no_grant) {
+TEST_F(ReceiveFlowTest, OnSettled__done_needs_no_grant) {
   for (int i = 0; i < 3; ++i) Post(8);
   Cargo grants[3];
   for (Cargo& grant : grants) grant = *flow_.Next();
@@ -277,7 +277,7 @@ TEST_F(RecvFlowTest, OnSettled__done_needs_no_grant) {
   ExpectNothing();
 }
 
-TEST_F(RecvFlowTest, OnFailed__ends_all_that_is_open) {
+TEST_F(ReceiveFlowTest, OnFailed__ends_all_that_is_open) {
   Posted* partly = PostGranted(256);
   Posted* done = PostGranted(256);
   Posted* granted = PostGranted(256);
@@ -303,10 +303,10 @@ TEST_F(RecvFlowTest, OnFailed__ends_all_that_is_open) {
   ExpectBytes(granted, 0, 0);
 }
 
-TEST_F(RecvFlowTest, OnFailed__later_requests_end_at_once) {
+TEST_F(ReceiveFlowTest, OnFailed__later_requests_end_at_once) {
   flow_.OnFailed(Outcome::kClosed);
   flow_.OnFailed(Outcome::kPeerLost);
-  for (uint32_t i = 0; i < 2 * RecvFlow::kMaxOpenMessages; ++i) {
+  for (uint32_t i = 0; i < 2 * ReceiveFlow::kMaxOpenMessages; ++i) {
     EXPECT_FALSE(flow_.full());
     ExpectDone(Post(8), Outcome::kClosed, 0);
     ExpectNothing();
@@ -315,7 +315,7 @@ TEST_F(RecvFlowTest, OnFailed__later_requests_end_at_once) {
   EXPECT_TRUE(flow_.idle());
 }
 
-TEST_F(RecvFlowTest, Next__in_order_once) {
+TEST_F(ReceiveFlowTest, Next__in_order_once) {
   ExpectNothing();
   Post(8);
   Post(8);
@@ -327,9 +327,9 @@ TEST_F(RecvFlowTest, Next__in_order_once) {
   ExpectNothing();
 }
 
-TEST_F(RecvFlowTest, Next__ids_wrap) {
+TEST_F(ReceiveFlowTest, Next__ids_wrap) {
   constexpr MessageId kFirst{0xffffffffu - 100};
-  flow_ = RecvFlow(kOurs, kFirst);
+  flow_ = ReceiveFlow(kOurs, kFirst);
   EXPECT_EQ(Data(kFirst.value - 1, 0, 8, 8), Placed::kUnexpected);
   for (uint32_t i = 0; i < 300; ++i) {
     const uint32_t id = kFirst.value + 2 * i;
@@ -353,7 +353,7 @@ TEST_F(RecvFlowTest, Next__ids_wrap) {
   EXPECT_TRUE(flow_.idle());
 }
 
-TEST_F(RecvFlowTest, Describe__tells_the_capacity) {
+TEST_F(ReceiveFlowTest, Describe__tells_the_capacity) {
   Post(0);
   Post(12345);
   EXPECT_EQ(flow_.Describe(*flow_.Next()).capacity_bytes, 0u);
@@ -362,7 +362,7 @@ TEST_F(RecvFlowTest, Describe__tells_the_capacity) {
   EXPECT_EQ(flow_.Describe(grant).target.key, 0u);
 }
 
-TEST_F(RecvFlowTest, Describe__of_no_open_message_is_our_bug) {
+TEST_F(ReceiveFlowTest, Describe__of_no_open_message_is_our_bug) {
   EXPECT_DEATH(flow_.Describe(CargoOf(0, 0, 0)), "broken promise");
 }
 
@@ -383,7 +383,7 @@ class Play {
       : random_(seed),
         plan_(plan),
         send_(FlowId{1}, plan.first),
-        recv_(FlowId{2}, plan.first),
+        receive_(FlowId{2}, plan.first),
         messages_(plan.messages) {
     for (Message& message : messages_) Draw(message);
   }
@@ -397,9 +397,9 @@ class Play {
       if (testing::Test::HasFatalFailure()) return;
     }
     EXPECT_TRUE(send_.idle());
-    EXPECT_TRUE(recv_.idle());
+    EXPECT_TRUE(receive_.idle());
     EXPECT_FALSE(send_.ready());
-    EXPECT_FALSE(recv_.ready());
+    EXPECT_FALSE(receive_.ready());
     // What is still under way finds every door closed.
     while (!network_.empty()) {
       Deliver(/*last_copy=*/true);
@@ -407,7 +407,7 @@ class Play {
     }
     while (!unsettled_.empty()) Settle();
     EXPECT_FALSE(send_.ready());
-    EXPECT_FALSE(recv_.ready());
+    EXPECT_FALSE(receive_.ready());
     for (const Message& message : messages_) CheckUntouched(message);
   }
 
@@ -496,20 +496,20 @@ class Play {
   }
 
   void Post() {
-    if (posts_ == messages_.size() || recv_.full()) return;
+    if (posts_ == messages_.size() || receive_.full()) return;
     Request& request = messages_[posts_++].recv;
     request.state = State::kSubmitted;
-    recv_.OnPosted(&request);
+    receive_.OnPosted(&request);
   }
 
   void SendGrant() {
-    const bool ready = recv_.ready();
-    const auto cargo = recv_.Next();
+    const bool ready = receive_.ready();
+    const auto cargo = receive_.Next();
     ASSERT_EQ(cargo.has_value(), ready);
     if (!cargo.has_value()) return;
     auto packet = std::make_shared<Packet>();
     packet->cargo = *cargo;
-    packet->grant = recv_.Describe(*cargo);
+    packet->grant = receive_.Describe(*cargo);
     ASSERT_EQ(packet->grant.capacity_bytes,
               At(cargo->message).recv.memory.length);
     Leave(packet);
@@ -580,7 +580,7 @@ class Play {
     }
     Message& message = At(cargo.message);
     const Placed placed =
-        recv_.OnData(cargo, packet->message_bytes, packet->payload);
+        receive_.OnData(cargo, packet->message_bytes, packet->payload);
     ASSERT_NE(placed, Placed::kUnexpected);
     if (message.recv_done) {
       ASSERT_EQ(placed, Placed::kDuplicate);
@@ -617,7 +617,7 @@ class Play {
     unsettled_.pop_back();
     const bool delivered = packet->arrived && !random_.Chance(plan_.false_loss);
     if (packet->cargo.kind == wire::CargoKind::kGrant) {
-      recv_.OnSettled(packet->cargo, delivered);
+      receive_.OnSettled(packet->cargo, delivered);
       return;
     }
     send_.OnSettled(packet->cargo, delivered);
@@ -648,14 +648,14 @@ class Play {
   Random random_;
   const Plan plan_;
   SendFlow send_;
-  RecvFlow recv_;
+  ReceiveFlow receive_;
   std::vector<Message> messages_;
   size_t submits_ = 0, posts_ = 0, done_ = 0;
   std::vector<PacketPointer> network_;    // May yet arrive.
   std::vector<PacketPointer> unsettled_;  // Fate not yet told.
 };
 
-TEST(RecvFlowPlay, OnData__every_byte_through_an_unkind_channel) {
+TEST(ReceiveFlowPlay, OnData__every_byte_through_an_unkind_channel) {
   for (uint64_t seed = 1; seed <= 300; ++seed) {
     SCOPED_TRACE(seed);
     Random random(seed);
@@ -675,7 +675,7 @@ TEST(RecvFlowPlay, OnData__every_byte_through_an_unkind_channel) {
   }
 }
 
-TEST(RecvFlowPlay, OnData__large_messages) {
+TEST(ReceiveFlowPlay, OnData__large_messages) {
   for (uint64_t seed = 1; seed <= 20; ++seed) {
     SCOPED_TRACE(seed);
     Play::Plan plan;
