@@ -1,9 +1,11 @@
 // Why not memcpy: its order of stores is its own affair, and at 128 bytes
 // glibc writes both ends before the middle. On x86-64 ordinary stores become
 // visible in program order (Intel SDM vol. 3A, 8.2.2), so 16-byte stores in
-// ascending order are enough, kept in order by a compiler barrier per line;
-// non-temporal and string stores are not ordered and not used. Elsewhere the
-// last word of a line is stored with release order.
+// ascending order are enough, kept in order by compiler barriers; non-temporal
+// and string stores are not ordered and not used. An aligned store of 16 bytes
+// appears at once on every processor that has AVX (8.1.1, "Guaranteed Atomic
+// Operations"); one that is not aligned may appear in parts, in any order.
+// Elsewhere the last word of a line is stored with release order.
 #include "transport/base/copy_lines.h"
 
 #include <cstring>

@@ -14,11 +14,14 @@ namespace hawser {
 // share of a message to 128 bytes.)
 inline constexpr uint32_t kLineBytes = 128;
 
-// Copies `length` bytes; the ranges must not overlap. Whoever reads `to`
-// concurrently never sees byte n + 8 of a line without byte n: stores are 8
-// bytes or more, made in ascending order, and the last 8 bytes of each line
-// are released after all that is before them. Plain memcpy gives no such
-// promise: glibc stores the tail of a small copy first.
+// Copies `length` bytes; the ranges must not overlap. `to` is aligned to 16
+// bytes, as buffers of GPUs are, and a cut of a message is: then whoever reads
+// it concurrently never sees byte n + 8 of a line without byte n. Stores are
+// made in ascending order, each of 8 bytes or more but for those of the last 1
+// to 7 bytes, and the last 8 bytes of each line are released after all that is
+// before them. With another `to` the bytes are as good, and their order is not
+// promised. Plain memcpy promises nothing: glibc stores the tail of a small
+// copy first.
 void CopyLines(std::byte* to, const std::byte* from, size_t length);
 
 }  // namespace hawser
