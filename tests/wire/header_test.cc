@@ -292,6 +292,7 @@ TEST(Header, EncodePacket__sizes) {
     const size_t size = Encoded(GoldenHeader(kind)).size();
     EXPECT_GE(size, kPrologueBytes);
     EXPECT_LE(size, kMaxHeaderBytes);
+    EXPECT_EQ(size, HeaderBytes(kind));
   }
 }
 

@@ -285,7 +285,8 @@ size_t Engine::SendBurst(Peer& peer, Path& path, size_t most, Time now) {
     if (!cargo) break;
     ++count;
     const Path::Numbered numbered = path.Send(
-        *cargo, static_cast<uint32_t>(wire::kDataHeaderBytes) + cargo->length,
+        *cargo,
+        static_cast<uint32_t>(wire::HeaderBytes(cargo->kind)) + cargo->length,
         now);
     const bool goes_on = path.CanSend(full, now) && peer.HasCargo();
     // The receiver need not wait for more of this path where a train ends. The

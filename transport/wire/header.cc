@@ -24,10 +24,10 @@ namespace {
 // Sizes in bytes, as the tables in docs/wire.md add up to.
 constexpr size_t kCheckOffset = 4;
 constexpr size_t kNumberedBytes = kPrologueBytes + 2 + 2 + 4;
-constexpr size_t kGrantHeaderBytes = kNumberedBytes + 3 * 4 + 4 + 8;
-constexpr size_t kCloseHeaderBytes = kNumberedBytes + 2 * 4;
 static_assert(kNumberedBytes == kProbeHeaderBytes);
 static_assert(kNumberedBytes + 5 * 4 == kDataHeaderBytes);
+static_assert(kNumberedBytes + 3 * 4 + 4 + 8 == kGrantHeaderBytes);
+static_assert(kNumberedBytes + 2 * 4 == kCloseHeaderBytes);
 static_assert(kGrantHeaderBytes <= kMaxHeaderBytes);
 static_assert(kPrologueBytes + kAckBlockBytes + 8 * kAckWords <=
               kMaxAckPacketBytes);
@@ -41,22 +41,8 @@ constexpr uint16_t kPadded = 1 << 13;
 constexpr uint16_t kPayloadChecked = 1 << 14;
 static_assert(kAckWindow == kSpanMask + 1);
 
-// 0: not a numbered packet.
-constexpr size_t HeaderBytes(PacketKind kind) {
-  switch (kind) {
-    case PacketKind::kData:
-      return kDataHeaderBytes;
-    case PacketKind::kGrant:
-      return kGrantHeaderBytes;
-    case PacketKind::kClose:
-      return kCloseHeaderBytes;
-    case PacketKind::kProbe:
-      return kProbeHeaderBytes;
-    case PacketKind::kAck:
-    case PacketKind::kGoodbye:
-      break;
-  }
-  return 0;
+bool IsNumbered(PacketKind kind) {
+  return kind != PacketKind::kAck && kind != PacketKind::kGoodbye;
 }
 
 // The flags that mean something for a kind. No others are written, and none
@@ -289,9 +275,10 @@ std::optional<DecodedPacket> DecodePacket(std::span<const std::byte> in,
                                           PacketKey key) {
   const std::optional<Prologue> prologue = DecodePrologue(in);
   if (!prologue) return std::nullopt;
-  const size_t header_bytes = HeaderBytes(prologue->kind);
-  if (header_bytes == 0 || in.size() < header_bytes ||
-      !Intact(in.first(header_bytes), key)) {
+  if (!IsNumbered(prologue->kind)) return std::nullopt;
+  const size_t header_bytes =
+      HeaderBytes(static_cast<CargoKind>(prologue->kind));
+  if (in.size() < header_bytes || !Intact(in.first(header_bytes), key)) {
     return std::nullopt;
   }
 

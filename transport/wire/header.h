@@ -116,9 +116,24 @@ struct Prologue {
 inline constexpr size_t kPrologueBytes = 8;
 inline constexpr size_t kMaxHeaderBytes = 44;
 inline constexpr size_t kDataHeaderBytes = 36;
+inline constexpr size_t kGrantHeaderBytes = 40;
+inline constexpr size_t kCloseHeaderBytes = 24;
 inline constexpr size_t kProbeHeaderBytes = 16;  // What follows is padding.
 inline constexpr size_t kAckBlockBytes = 16;     // And 8 for each word.
 inline constexpr size_t kMaxAckPacketBytes = 1200;
+constexpr size_t HeaderBytes(CargoKind kind) {
+  switch (kind) {
+    case CargoKind::kData:
+      return kDataHeaderBytes;
+    case CargoKind::kGrant:
+      return kGrantHeaderBytes;
+    case CargoKind::kClose:
+      return kCloseHeaderBytes;
+    case CargoKind::kProbe:
+      break;
+  }
+  return kProbeHeaderBytes;
+}
 
 // Derived by both sides from what each told the other in the handshake.
 using PacketKey = uint64_t;
