@@ -20,6 +20,13 @@ constexpr uint32_t kBytes = 1'000;
 constexpr Time kStart = Time::FromNanos(1'000'000'000);
 constexpr Duration kRtt = Duration::Millis(10);
 
+PathOptions Usual() {
+  PathOptions options;
+  options.ack_delay = Duration::Micros(50);
+  options.rto_min = Duration::Millis(2);
+  return options;
+}
+
 wire::Cargo CargoOf(uint32_t message) {
   wire::Cargo cargo;
   cargo.message = {message};
@@ -57,7 +64,7 @@ class Listener final : public CongestionControl {
 
 struct Fixture {
   explicit Fixture(const Listener::Heard& begin = {},
-                   const PathOptions& options = {})
+                   const PathOptions& options = Usual())
       : heard(begin), path({2}, std::make_unique<Listener>(&heard), options) {}
 
   PacketNumber Send(int packets = 1) {
@@ -286,7 +293,7 @@ TEST(Path, silence__age_of_the_oldest_in_flight) {
 }
 
 TEST(Path, rto__follows_the_response) {
-  PathOptions options;
+  PathOptions options = Usual();
   Fixture f({}, options);
   EXPECT_EQ(f.path.rto(), options.rto_initial + options.ack_delay);
   f.Learn();
@@ -300,7 +307,7 @@ TEST(Path, rto__follows_the_response) {
 }
 
 TEST(Path, rto__never_below_the_least) {
-  PathOptions options;
+  PathOptions options = Usual();
   options.rto_min = Duration::Seconds(1);
   Fixture f({}, options);
   EXPECT_EQ(f.path.rto(), options.rto_min + options.ack_delay);
@@ -434,7 +441,7 @@ TEST(Path, OnDeadline__late_ourselves_the_probe_still_gets_its_time) {
 }
 
 TEST(Path, OnDeadline__suspect_probes_with_growing_pauses) {
-  PathOptions options;
+  PathOptions options = Usual();
   options.probe_pause_max = Duration::Millis(100);
   Fixture f({}, options);
   f.Learn();
@@ -772,7 +779,7 @@ class World {
         static_cast<uint32_t>(1 + random_.Below(3'000'000)));
   }
   PathOptions MakeOptions() {
-    PathOptions options;
+    PathOptions options = Usual();
     options.ack_every = static_cast<uint32_t>(1 + random_.Below(32));
     return options;
   }

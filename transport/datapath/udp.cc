@@ -26,7 +26,6 @@ namespace hawser {
 namespace {
 
 constexpr int kEct0 = 0x02;  // "I understand ECN" (RFC 3168, section 5).
-constexpr int kEcnBits = 0x03;
 constexpr uint16_t kMaxEntropies = 256;
 constexpr uint32_t kUdpHeaderBytes = 8;
 
@@ -172,12 +171,13 @@ absl::Status Validate(const UdpOptions& options, uint32_t overhead_bytes) {
     return absl::InvalidArgumentError(absl::StrCat(
         "entropies must be 1 to ", kMaxEntropies, ", not ", options.entropies));
   }
-  if (options.max_packet_bytes < kMinPacketBytes ||
-      options.interface_mtu < kMinPacketBytes + overhead_bytes) {
+  if (options.max_packet_bytes < PlaneAddress::kLeastPacketBytes ||
+      options.interface_mtu <
+          PlaneAddress::kLeastPacketBytes + overhead_bytes) {
     return absl::InvalidArgumentError(absl::StrCat(
-        "packets of ", kMinPacketBytes, " bytes must fit; max_packet_bytes is ",
-        options.max_packet_bytes, ", the interface's MTU ",
-        options.interface_mtu));
+        "packets of ", PlaneAddress::kLeastPacketBytes,
+        " bytes must fit; max_packet_bytes is ", options.max_packet_bytes,
+        ", the interface's MTU ", options.interface_mtu));
   }
   if (options.socket_buffer_bytes < 1) {
     return absl::InvalidArgumentError("socket_buffer_bytes must be positive");
@@ -270,7 +270,7 @@ std::optional<uint32_t> UdpDatapath::Impl::AskRoute(
   // Where even the least packet does not fit, saying so would help nobody:
   // sends then fail, and the paths over this plane die.
   return std::max(static_cast<uint32_t>(std::max(mtu, 0)),
-                  overhead_bytes + kMinPacketBytes) -
+                  overhead_bytes + PlaneAddress::kLeastPacketBytes) -
          overhead_bytes;
 }
 
@@ -334,7 +334,7 @@ std::optional<sockaddr_storage> UdpDatapath::SocketAddress(
     return std::nullopt;
   }
   if (!IsUnicast(parsed) || PortOf(parsed) == 0 ||
-      address.max_packet_bytes < kMinPacketBytes ||
+      address.max_packet_bytes < PlaneAddress::kLeastPacketBytes ||
       address.max_packet_bytes > kArrivalBytes) {
     return std::nullopt;
   }

@@ -22,8 +22,8 @@ namespace hawser {
 
 // What IPv4 leaves for a datagram; IPv6 would leave 20 bytes more.
 inline constexpr uint32_t kMaxDatagramBytes = 65507;
-// Any IP host can take 576 bytes; PlaneAddress promises 256 to the engine.
-inline constexpr uint32_t kMinPacketBytes = 256;
+// The bits of a traffic class that are ECN's (RFC 3168, section 5).
+inline constexpr int kEcnBits = 0x03;
 // UDP_MAX_SEGMENTS of kernels before 6.9; 128 since.
 inline constexpr uint32_t kMaxTrainPackets = 64;
 // What tx_room() says when nothing waits: four trains of an Ethernet path, and

@@ -19,7 +19,6 @@ namespace hawser {
 namespace {
 
 constexpr int kCe = 0x03;  // "Congestion experienced" (RFC 3168, section 5).
-constexpr int kEcnBits = 0x03;
 // Both stamps are of the wall clock, which may be set while a packet waits.
 constexpr Duration kMaxWait = Duration::Seconds(10);
 

@@ -32,7 +32,7 @@ Engine::Engine(const Config& config, const wire::EndpointIdentity& identity,
       check_payload_(config.checksum == "payload"),
       seed_(seed),
       random_(Mix64(seed)),
-      padding_(65536) {
+      padding_(PlaneAddress::kMostPacketBytes) {
   HAWSER_CHECK(!planes_.empty());
   settled_.reserve(4 * wire::kAckWindow);
   stages_.reserve(planes_.size());

@@ -31,8 +31,8 @@ namespace hawser {
 
 struct PathOptions {
   uint32_t ack_every = 16;
-  Duration ack_delay = Duration::Micros(50);
-  Duration rto_min = Duration::Millis(2);
+  Duration ack_delay;                           // HAWSER_ACK_DELAY_US.
+  Duration rto_min;                             // HAWSER_RTO_MIN_US.
   Duration rto_initial = Duration::Millis(30);  // Before the first RTT sample.
   Duration probe_pause_max = Duration::Millis(200);
   uint32_t burst_bytes = 64 * 1024;

@@ -20,8 +20,6 @@ namespace {
 constexpr size_t kMaxDatapathChars = 16;
 constexpr size_t kMaxHostChars = 64;
 constexpr uint16_t kMaxPaths = 256;
-constexpr uint32_t kMinPacketBytes = 256;
-constexpr uint32_t kMaxPacketBytes = 65536;
 constexpr size_t kMaxAddressBytes = sizeof(PlaneAddress::bytes);
 
 // The part of an Introduction before its texts and planes, and the part of a
@@ -85,8 +83,8 @@ std::vector<std::byte> Finish(FrameKind kind, size_t body_bytes,
 
 void PutPlane(const PlaneAddress& plane, Writer& to) {
   HAWSER_CHECK(plane.length <= kMaxAddressBytes);
-  HAWSER_CHECK(plane.max_packet_bytes >= kMinPacketBytes &&
-               plane.max_packet_bytes <= kMaxPacketBytes);
+  HAWSER_CHECK(plane.max_packet_bytes >= PlaneAddress::kLeastPacketBytes &&
+               plane.max_packet_bytes <= PlaneAddress::kMostPacketBytes);
   to.Put<uint32_t>(plane.max_packet_bytes);
   to.Put<uint8_t>(plane.length);
   to.PutBytes(std::span(plane.bytes).first(plane.length));
@@ -96,8 +94,8 @@ std::optional<PlaneAddress> TakePlane(Reader& from) {
   PlaneAddress plane;
   plane.max_packet_bytes = from.Take<uint32_t>();
   plane.length = from.Take<uint8_t>();
-  if (plane.max_packet_bytes < kMinPacketBytes ||
-      plane.max_packet_bytes > kMaxPacketBytes ||
+  if (plane.max_packet_bytes < PlaneAddress::kLeastPacketBytes ||
+      plane.max_packet_bytes > PlaneAddress::kMostPacketBytes ||
       plane.length > kMaxAddressBytes) {
     return std::nullopt;
   }
