@@ -15,7 +15,8 @@ from .basics import Failure, missing
 # Nothing here is secret or exposed, and every cycle is emulated: no address
 # randomisation, no mitigations, no self-tests.
 KERNEL_WORDS = ("console=ttyS0 quiet loglevel=5 panic=-1 nokaslr "
-                "mitigations=off tsc=reliable cryptomgr.notests")
+                "mitigations=off tsc=reliable no_timer_check "
+                "cryptomgr.notests")
 PORTS = ("out", "err", "status")
 
 
