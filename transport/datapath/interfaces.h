@@ -1,6 +1,8 @@
 // Which network interfaces this host offers, and which of them are wanted.
 // Knows: the system's list, NCCL's selection syntax.  Never: engines, packets.
 //
+// verbs.h has the same for RDMA devices.
+//
 // Threads: any may call any function here, at any time.
 #pragma once
 
@@ -26,6 +28,12 @@ struct Interface {
   bool loopback = false;
   bool bridge = false;          // Of containers or guests, mostly.
   bool point_to_point = false;  // A tunnel, a VPN.
+  // Set where the plane is a port of an RDMA device: `name` is then
+  // "mlx5_0:1", `mtu` is the device's, `address` is where handshakes go.
+  std::string rdma_device;  // "mlx5_0"
+  uint8_t rdma_port = 0;    // From 1.
+  uint8_t gid_index = 0;    // Of the address it is used under.
+  bool software = false;    // No NIC: this host's CPU makes the packets.
 };
 
 enum class AddressFamily : uint8_t { kAny, kIpv4, kIpv6 };

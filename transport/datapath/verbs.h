@@ -1,0 +1,63 @@
+// RDMA ports, and planes over them: the way to libibverbs, loaded when asked.
+// Knows: a shared object of ours, NCCL's selection syntax.  Never: libibverbs
+// itself, which only that object needs.
+//
+// libhawser-verbs.so stands beside the file that this code is in (the plugin,
+// libhawser.so, or a program), or where the dynamic linker looks. Where it or
+// libibverbs is missing, Load says so and everything else works as before.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "transport/datapath/datapath.h"
+#include "transport/datapath/interfaces.h"
+
+namespace hawser {
+
+struct VerbsModule;
+
+struct VerbsOptions {
+  std::string device;
+  uint8_t port = 1;
+  uint8_t gid_index = 0;
+  uint16_t entropies = 16;           // 1..256
+  uint32_t max_packet_bytes = 4096;  // Never more, whatever the MTU. >= 256.
+  uint8_t traffic_class = 0;         // Its ECN bits are ours.
+  uint8_t service_level = 0;         // 0..15
+};
+
+class VerbsLibrary {
+ public:
+  // Once per process; it then stays loaded. NotFound: it, or something that it
+  // needs, is not here. FailedPrecondition: it is of another version.
+  static absl::StatusOr<const VerbsLibrary*> Load();
+
+  // Every port that is up and that `selection` takes, in the system's order.
+  // `selection` has the syntax of NCCL_IB_HCA: that of NCCL_SOCKET_IFNAME, and
+  // each name may be followed by ":PORT". `gid_index` -1: RoCE v2, an address
+  // of the family; kAny: IPv4 where there is one, then a routed IPv6 address,
+  // then a link-local one. `address` stays empty. NotFound, naming what there
+  // is, if nothing is left.
+  absl::StatusOr<std::vector<Interface>> FindPorts(std::string_view selection,
+                                                   AddressFamily family,
+                                                   int gid_index) const;
+
+  // A plane over unreliable datagrams. The Status says which step failed.
+  absl::StatusOr<std::unique_ptr<Datapath>> Open(
+      const VerbsOptions& options) const;
+
+ private:
+  explicit VerbsLibrary(const VerbsModule* module) : module_(module) {}
+  const VerbsModule* module_;
+};
+
+// True if `device`:`port` is chosen by a non-empty `selection`.
+bool SelectsPort(std::string_view selection, std::string_view device,
+                 uint8_t port);
+
+}  // namespace hawser

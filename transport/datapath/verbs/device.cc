@@ -1,0 +1,95 @@
+#include "transport/datapath/verbs/device.h"
+
+#include <fcntl.h>
+#include <sys/mman.h>
+
+#include <cerrno>
+#include <cstring>
+
+#include "transport/base/check.h"
+
+namespace hawser {
+namespace {
+
+constexpr size_t kLineBytes = 64;
+
+}  // namespace
+
+std::string VerbsError(const std::string& what, int error) {
+  return what + ": " + std::strerror(error);
+}
+
+ContextHolder OpenVerbsDevice(const std::string& name, std::string* error) {
+  int count = 0;
+  ibv_device** const devices = ibv_get_device_list(&count);
+  if (devices == nullptr) {
+    *error = VerbsError("no RDMA in this kernel", errno);
+    return nullptr;
+  }
+  ContextHolder context;
+  *error = "there is no such device";
+  for (int i = 0; i < count; ++i) {
+    if (name != ibv_get_device_name(devices[i])) continue;
+    context.reset(ibv_open_device(devices[i]));
+    if (context == nullptr) *error = VerbsError("cannot be opened", errno);
+  }
+  ibv_free_device_list(devices);
+  return context;
+}
+
+bool SlotMemory::Make(ibv_pd* domain, size_t slots, size_t slot_bytes,
+                      std::string* error) {
+  stride_ = (slot_bytes + kLineBytes - 1) / kLineBytes * kLineBytes;
+  all_bytes_ = slots * stride_;
+  void* const memory = mmap(nullptr, all_bytes_, PROT_READ | PROT_WRITE,
+                            MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  if (memory == MAP_FAILED) {
+    *error = VerbsError("no memory for packets", errno);
+    return false;
+  }
+  bytes_ = static_cast<std::byte*>(memory);
+  // A child of fork() could not use it, and must not make copies of it.
+  madvise(memory, all_bytes_, MADV_DONTFORK);
+  region_.reset(ibv_reg_mr(domain, memory, all_bytes_, IBV_ACCESS_LOCAL_WRITE));
+  if (region_ == nullptr) {
+    *error = VerbsError("cannot register " + std::to_string(all_bytes_ >> 10) +
+                            " KiB of memory (is `ulimit -l` too small?)",
+                        errno);
+    return false;
+  }
+  return true;
+}
+
+SlotMemory::~SlotMemory() {
+  region_.reset();
+  if (bytes_ != nullptr) munmap(bytes_, all_bytes_);
+}
+
+bool CompletionQueue::Make(ibv_context* context, ibv_comp_channel* channel,
+                           int entries, std::string* error) {
+  queue_.reset(ibv_create_cq(context, entries, this, channel, 0));
+  if (queue_ == nullptr) {
+    *error = VerbsError("cannot make a completion queue", errno);
+    return false;
+  }
+  return true;
+}
+
+size_t CompletionQueue::Poll(std::span<ibv_wc> out) {
+  const int count =
+      ibv_poll_cq(queue_.get(), static_cast<int>(out.size()), out.data());
+  return count > 0 ? static_cast<size_t>(count) : 0;
+}
+
+size_t CompletionQueue::Arm(std::span<ibv_wc> out) {
+  if (armed_ || ibv_req_notify_cq(queue_.get(), 0) != 0) return 0;
+  armed_ = true;
+  return Poll(out);  // What came before the request makes no event.
+}
+
+void CompletionQueue::OnEvent() {
+  ibv_ack_cq_events(queue_.get(), 1);
+  armed_ = false;
+}
+
+}  // namespace hawser

@@ -1,0 +1,74 @@
+// What is held of libibverbs, and given back when its holder goes: the device,
+// memory that it may reach, a completion queue that wakes.
+// Knows: libibverbs.  Never: packets, peers.
+#pragma once
+
+#include <infiniband/verbs.h>
+
+#include <cstddef>
+#include <memory>
+#include <span>
+#include <string>
+
+namespace hawser {
+
+// Calls `kDestroy`, one of ibv_destroy_qp, ibv_dealloc_pd... on what it holds.
+template <class T, int (*kDestroy)(T*)>
+struct VerbsDeleter {
+  void operator()(T* held) const { kDestroy(held); }
+};
+template <class T, int (*kDestroy)(T*)>
+using VerbsHolder = std::unique_ptr<T, VerbsDeleter<T, kDestroy>>;
+
+using ContextHolder = VerbsHolder<ibv_context, &ibv_close_device>;
+using DomainHolder = VerbsHolder<ibv_pd, &ibv_dealloc_pd>;
+using RegionHolder = VerbsHolder<ibv_mr, &ibv_dereg_mr>;
+using CompletionsHolder = VerbsHolder<ibv_cq, &ibv_destroy_cq>;
+using ChannelHolder = VerbsHolder<ibv_comp_channel, &ibv_destroy_comp_channel>;
+using PairHolder = VerbsHolder<ibv_qp, &ibv_destroy_qp>;
+using HandleHolder = VerbsHolder<ibv_ah, &ibv_destroy_ah>;
+
+// "what: why", where the system just gave `error`.
+std::string VerbsError(const std::string& what, int error);
+
+// nullptr, and a sentence in `error`.
+ContextHolder OpenVerbsDevice(const std::string& name, std::string* error);
+
+// Memory of our own, registered as a whole, cut into slots of one size.
+class SlotMemory {
+ public:
+  // Slots begin on cache lines. False, and a sentence in `error`.
+  bool Make(ibv_pd* domain, size_t slots, size_t slot_bytes,
+            std::string* error);
+  std::byte* operator[](size_t slot) const { return bytes_ + slot * stride_; }
+  uint32_t local_key() const { return region_->lkey; }
+  ~SlotMemory();
+
+ private:
+  std::byte* bytes_ = nullptr;
+  size_t stride_ = 0;
+  size_t all_bytes_ = 0;
+  RegionHolder region_;
+};
+
+// Polled while there is traffic; when asked, it makes its channel readable
+// with the next completion.
+class CompletionQueue {
+ public:
+  // `entries` completions must fit. False, and a sentence in `error`.
+  bool Make(ibv_context* context, ibv_comp_channel* channel, int entries,
+            std::string* error);
+  ibv_cq* get() const { return queue_.get(); }
+
+  size_t Poll(std::span<ibv_wc> out);
+  // Sees to it that the channel will give an event. What was completed before
+  // it could is returned; where it is not nothing, there may be more.
+  size_t Arm(std::span<ibv_wc> out);
+  void OnEvent();  // The channel gave one of this queue.
+
+ private:
+  CompletionsHolder queue_;
+  bool armed_ = false;  // An event is to come, or waits in the channel.
+};
+
+}  // namespace hawser
