@@ -16,9 +16,10 @@ namespace hawser {
 namespace {
 
 ConfigRow Number(const char* name, const char* unit, int Config::*field,
-                 int least, int most, const char* help) {
+                 int least, int most, const char* help,
+                 const char* fallback = nullptr) {
   return {name,
-          nullptr,
+          fallback,
           unit,
           absl::StrCat(least, "..", most),
           help,
@@ -71,9 +72,9 @@ ConfigRow Text(const char* name, std::string Config::*field,
 
 std::vector<ConfigRow> MakeRows() {
   return {
-      Choice("HAWSER_DATAPATH", &Config::datapath, {"auto", "udp"},
-             "How packets leave the host. udp: kernel sockets, the only way "
-             "there is so far, so auto means the same."),
+      Choice("HAWSER_DATAPATH", &Config::datapath, {"auto", "udp", "verbs"},
+             "How packets leave the host. auto takes the fastest that works "
+             "here; udp is kernel sockets; verbs is RDMA devices."),
       Text("HAWSER_IFNAME", &Config::interfaces,
            "a list of name prefixes; = before it: exact names; ^: all but",
            "Which network interfaces are used. Unset: all that are up; "
@@ -84,6 +85,17 @@ std::vector<ConfigRow> MakeRows() {
              {"any", "AF_INET", "AF_INET6"},
              "Which addresses of the interfaces are used; any prefers IPv4.",
              "NCCL_SOCKET_FAMILY"),
+      Text("HAWSER_IB_HCA", &Config::verbs_ports,
+           "as HAWSER_IFNAME, each name perhaps with :PORT",
+           "verbs: which RDMA devices are used. Unset: all with a port that "
+           "is up; HAWSER_IFNAME then only says where handshakes go.",
+           "NCCL_IB_HCA"),
+      Number("HAWSER_IB_GID_INDEX", "", &Config::gid_index, -1, 255,
+             "verbs: under which entry of the GID table. -1: RoCE v2 of the "
+             "family; any prefers IPv4.",
+             "NCCL_IB_GID_INDEX"),
+      Number("HAWSER_IB_SL", "", &Config::service_level, 0, 15,
+             "verbs: the service level of every packet.", "NCCL_IB_SL"),
       Number("HAWSER_AGGREGATE", "", &Config::aggregate, 0, 1,
              "1: all interfaces form one device, and every flow uses them "
              "all. 0: each interface is a device of its own."),

@@ -3,6 +3,7 @@
 #include <sys/random.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstring>
 #include <utility>
@@ -10,6 +11,7 @@
 #include "absl/strings/str_cat.h"
 #include "transport/base/random.h"
 #include "transport/datapath/udp.h"
+#include "transport/datapath/verbs.h"
 #include "transport/engine/clock.h"
 #include "transport/engine/runner.h"
 
@@ -37,17 +39,36 @@ std::string HostName() {
 absl::StatusOr<std::unique_ptr<Datapath>> MakePlane(
     const Config& config, const Interface& interface, size_t planes,
     std::vector<std::string>* warnings) {
+  // Every path of a peer that crosses this plane has an entropy of its own.
+  const auto entropies = static_cast<uint16_t>(
+      (static_cast<size_t>(config.paths) + planes - 1) / planes);
+  const uint32_t max_packet_bytes =
+      static_cast<uint32_t>(config.packet_bytes) + wire::kMaxHeaderBytes;
+  if (!interface.rdma_device.empty()) {
+    auto library = VerbsLibrary::Load();
+    if (!library.ok()) return library.status();
+    VerbsOptions options;
+    options.device = interface.rdma_device;
+    options.port = interface.rdma_port;
+    options.gid_index = interface.gid_index;
+    options.entropies = entropies;
+    options.max_packet_bytes = std::max(max_packet_bytes, 256u);
+    options.traffic_class = static_cast<uint8_t>(config.traffic_class);
+    options.service_level = static_cast<uint8_t>(config.service_level);
+    return (*library)->Open(options);
+  }
   UdpOptions options;
   options.local = interface.address;
   options.interface_mtu = interface.mtu;
-  // Every path of a peer that crosses this plane has a port of its own.
-  options.entropies = static_cast<uint16_t>(
-      (static_cast<size_t>(config.paths) + planes - 1) / planes);
-  options.max_packet_bytes =
-      static_cast<uint32_t>(config.packet_bytes) + wire::kMaxHeaderBytes;
+  options.entropies = entropies;
+  options.max_packet_bytes = max_packet_bytes;
   options.socket_buffer_bytes = config.socket_buffer_bytes;
   options.traffic_class = config.traffic_class;
   return UdpDatapath::Create(options, warnings);
+}
+
+std::string DatapathOf(const std::vector<Interface>& planes) {
+  return planes.empty() || planes.front().rdma_device.empty() ? "udp" : "verbs";
 }
 
 }  // namespace
@@ -95,7 +116,8 @@ Endpoint::Endpoint(const Config& config, std::vector<Interface> interfaces,
     : config_(config),
       interfaces_(std::move(interfaces)),
       log_(std::move(log)),
-      host_(HostName()) {}
+      host_(HostName()),
+      datapath_(DatapathOf(interfaces_)) {}
 
 Endpoint::~Endpoint() { Stop(); }
 

@@ -59,7 +59,8 @@ class FlowEnd {
 
 class Endpoint {
  public:
-  // One device over `interfaces` (1..wire::kMaxPlanes), which are its planes.
+  // One device over `interfaces` (1..wire::kMaxPlanes), which are its planes;
+  // all of them RDMA ports, or none.
   // InvalidArgument names the knob that is out of range, or that the host
   // cannot follow; NotFound, Unavailable, ResourceExhausted... say which
   // interface and why.
@@ -108,7 +109,7 @@ class Endpoint {
   const LogSink log_;
   wire::EndpointIdentity identity_;
   std::string host_;
-  std::string datapath_ = "udp";
+  const std::string datapath_;
   std::vector<std::unique_ptr<Runner>> runners_;
 };
 

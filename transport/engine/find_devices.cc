@@ -3,19 +3,20 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "transport/engine/planes.h"
 #include "transport/wire/handshake.h"
 
 namespace hawser {
 
 absl::StatusOr<std::vector<DeviceOffer>> FindDevices(
     const Config& config, std::vector<std::string>* remarks) {
-  auto interfaces = FindInterfaces(
-      config.interfaces, config.family == "AF_INET"    ? AddressFamily::kIpv4
-                         : config.family == "AF_INET6" ? AddressFamily::kIpv6
-                                                       : AddressFamily::kAny);
-  if (!interfaces.ok()) return interfaces.status();
+  auto found = FindPlanes(config);
+  if (!found.ok()) return found.status();
+  if (remarks != nullptr && !found->why.empty()) {
+    remarks->push_back(found->why);
+  }
   std::vector<DeviceOffer> offers;
-  for (Interface& interface : *interfaces) {
+  for (Interface& interface : found->interfaces) {
     if (offers.empty() || config.aggregate == 0) {
       offers.push_back({config.aggregate != 0
                             ? "hawser"

@@ -18,7 +18,8 @@ struct DeviceOffer {
 };
 
 // Never empty. NotFound: no interface is left of those that are there.
-// `remarks` (may be null) gets a line for each interface that found no place.
+// `remarks` (may be null) gets a line for each interface that found no place,
+// and one that says why a faster datapath was not taken.
 absl::StatusOr<std::vector<DeviceOffer>> FindDevices(
     const Config& config, std::vector<std::string>* remarks = nullptr);
 
