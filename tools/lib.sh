@@ -9,6 +9,9 @@ HAWSER_ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 BUILD_PACKAGES=(build-essential g++ cmake ninja-build libabsl-dev
                 libgtest-dev libgmock-dev libbenchmark-dev nlohmann-json3-dev)
 TEST_PACKAGES=(clang libclang-rt-dev pkg-config python3)
+# For RDMA and for the machine in which it is tested; without them that is not.
+SOFTROCE_PACKAGES=(libibverbs-dev ibverbs-providers rdma-core qemu-system-x86
+                   busybox-static kmod iproute2 nftables)
 # Taken if the system offers it: other versions lay the code out differently.
 FORMAT_PACKAGE=clang-format-14
 

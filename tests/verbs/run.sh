@@ -1,0 +1,68 @@
+#!/usr/bin/env bash
+# What needs RDMA devices, in the machine that tools/softroce makes:
+#   tools/softroce run --planes 2 -- tests/verbs/run.sh BUILD_DIRECTORY
+# HAWSER_NCCL_CPU may name a runner for the real libnccl (docs/testing.md). The
+# last line is "passed failed skipped"; exits 1 if anything failed.
+set -uo pipefail
+build=$1
+here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+passed=0 failed=0 skipped=0
+scratch=$(mktemp -d)
+trap 'rm -rf "$scratch"' EXIT
+
+# The machine is emulated: a turn of its scheduler is 4 ms, and what spins takes
+# it from the kernel's own work, which carries the packets. So whoever spins
+# gives way, and delay is congestion only where there is very much of it.
+export HAWSER_TARGET_DELAY_US=20000
+gives_way=(nice -n 19)
+
+# check SECONDS WHAT COMMAND...
+check() {
+  local limit=$1 what=$2 began=$SECONDS status=0
+  shift 2
+  timeout "$limit" "${gives_way[@]}" "$@" >"$scratch/out" 2>&1 || status=$?
+  case $status in
+    0) passed=$((passed + 1)) ;;
+    3) skipped=$((skipped + 1)) ;;
+    *) failed=$((failed + 1)) ;;
+  esac
+  case $status in
+    0) echo "ok      $((SECONDS - began)) s  $what" ;;
+    3) echo "skipped $((SECONDS - began)) s  $what: $(tail -n 1 "$scratch/out")" ;;
+    *) echo "FAILED  $((SECONDS - began)) s  $what   (status $status)"
+      tail -n 40 "$scratch/out" | sed 's/^/    | /' ;;
+  esac
+}
+
+# What the kernel still holds for processes that have ended; its own have a
+# name in brackets.
+check_left_behind() {
+  local held
+  held=$(for what in qp mr cq pd; do rdma resource show "$what"; done |
+    grep -v 'comm \[')
+  if [ -z "$held" ]; then
+    passed=$((passed + 1))
+    echo "ok           nothing is left behind"
+  else
+    failed=$((failed + 1))
+    echo "FAILED       nothing is left behind, but"
+    sed 's/^/    | /' <<<"$held"
+  fi
+}
+
+export HAWSER_TEST_PORTS="a0 b0"
+check 120 "the promises of a datapath" "$build/verbs_test"
+for ranks in 2 4; do
+  check 120 "all-reduce, $ranks ranks" \
+    "$here/ranks.sh" "$build" "$ranks" -b 4K -e 256K -f 8 -n 3 -w 1
+done
+if [ -n "${HAWSER_NCCL_CPU-}" ]; then
+  check 200 "the real libnccl, 2 ranks" env HAWSER_DATAPATH=verbs \
+    HAWSER_IB_HCA==a0 "$HAWSER_NCCL_CPU" \
+    --plugin "$build/libnccl-net-hawser.so" --ranks 2 --op allreduce \
+    --sizes 4K,1M,16M --iters 1 --warmup 0 --timeout 100
+fi
+check_left_behind
+
+echo "$passed $failed $skipped"
+[ "$failed" = 0 ]
