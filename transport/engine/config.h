@@ -38,8 +38,8 @@ struct Config {
   std::string checksum = "header";  // header payload
   int socket_buffer_bytes = 4 << 20;
   int traffic_class = 0;
-  std::string verbs_ports;        // As VerbsLibrary::FindPorts takes it.
-  int gid_index = -1;             // -1: chosen by its kind.
+  std::string verbs_ports;  // As VerbsLibrary::FindPorts takes it.
+  int gid_index = -1;       // -1: chosen by its kind.
   int service_level = 0;
   std::string stats_file;
 
