@@ -133,6 +133,7 @@ void Adaptive::OnFeedback(PathId path, PathFeedback feedback,
       penalty = std::min(penalty + kMarkedPenalty * packets, kMaxPenalty);
       return;
     case PathFeedback::kLost:
+    case PathFeedback::kSilent:
       penalty = std::min(penalty + kLostPenalty * packets, kMaxPenalty);
       return;
   }
