@@ -141,6 +141,11 @@ const std::vector<Arrows>& AllArrows() {
        {"transport/base/", "transport/wire/", "transport/message/",
         "transport/congestion/", "transport/path/", "transport/spray/",
         "transport/datapath/", "transport/engine/", "absl/"}},
+      // Hosts by the thousand are made of the rooms that a path is made of.
+      {"transport/sim/fabric/",
+       {"transport/base/", "transport/wire/", "transport/congestion/",
+        "transport/path/", "transport/spray/", "transport/sim/fabric/",
+        "absl/status/", "absl/strings/"}},
       {"transport/sim/",
        {"transport/base/", "transport/datapath/", "transport/engine/",
         "transport/sim/", "absl/"}},

@@ -1,0 +1,54 @@
+#include "transport/sim/fabric/policy.h"
+
+#include "transport/congestion/fixed_window.h"
+#include "transport/congestion/nscc.h"
+#include "transport/spray/adaptive.h"
+#include "transport/spray/mixed.h"
+#include "transport/spray/oblivious.h"
+#include "transport/spray/reps.h"
+#include "transport/spray/round_robin.h"
+#include "transport/spray/two_choices.h"
+
+namespace hawser::sim {
+
+std::span<const std::string_view> SchedulerNames() {
+  static constexpr std::string_view kNames[] = {
+      "adaptive",  "reps",        "mixed",      "bitmap",
+      "oblivious", "round_robin", "two_choices"};
+  return kNames;
+}
+
+std::span<const std::string_view> CongestionNames() {
+  static constexpr std::string_view kNames[] = {"nscc", "fixed_window"};
+  return kNames;
+}
+
+std::unique_ptr<PathScheduler> MakeScheduler(std::string_view name,
+                                             uint64_t seed) {
+  if (name == "adaptive") return std::make_unique<Adaptive>(seed);
+  if (name == "reps") return std::make_unique<Reps>(seed);
+  if (name == "mixed") return std::make_unique<Mixed>(seed, true);
+  if (name == "bitmap") return std::make_unique<Mixed>(seed, false);
+  if (name == "oblivious") return std::make_unique<Oblivious>(seed);
+  if (name == "round_robin") return std::make_unique<RoundRobin>();
+  if (name == "two_choices") return std::make_unique<TwoChoices>(seed);
+  return nullptr;
+}
+
+std::unique_ptr<CongestionControl> MakeCongestion(std::string_view name,
+                                                  const PathFacts& facts) {
+  if (name == "nscc") {
+    Nscc::Parameters parameters;
+    parameters.packet_bytes = facts.packet_bytes;
+    parameters.base_rtt = facts.base_rtt;
+    parameters.bdp_bytes = facts.bdp_bytes;
+    parameters.target_share = facts.trimming ? 0.75 : 1.0;
+    return std::make_unique<Nscc>(parameters);
+  }
+  if (name == "fixed_window") {
+    return std::make_unique<FixedWindow>(facts.bdp_bytes * 3 / 2);
+  }
+  return nullptr;
+}
+
+}  // namespace hawser::sim
