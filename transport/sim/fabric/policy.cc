@@ -24,8 +24,8 @@ std::span<const std::string_view> CongestionNames() {
 }
 
 std::unique_ptr<PathScheduler> MakeScheduler(std::string_view name,
-                                             uint64_t seed) {
-  if (name == "adaptive") return std::make_unique<Adaptive>(seed);
+                                             uint16_t paths, uint64_t seed) {
+  if (name == "adaptive") return std::make_unique<Adaptive>(paths, seed);
   if (name == "reps") return std::make_unique<Reps>(seed);
   if (name == "mixed") return std::make_unique<Mixed>(seed, true);
   if (name == "bitmap") return std::make_unique<Mixed>(seed, false);

@@ -25,9 +25,9 @@ struct PathFacts {
 std::span<const std::string_view> SchedulerNames();
 std::span<const std::string_view> CongestionNames();
 
-// nullptr: no such name.
+// For `paths` paths. nullptr: no such name.
 std::unique_ptr<PathScheduler> MakeScheduler(std::string_view name,
-                                             uint64_t seed);
+                                             uint16_t paths, uint64_t seed);
 // For all paths of a peer together.
 std::unique_ptr<CongestionControl> MakeCongestion(std::string_view name,
                                                   const PathFacts& facts);

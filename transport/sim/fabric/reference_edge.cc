@@ -63,7 +63,9 @@ void ReferenceEdge::OnTimer(uint32_t what) {
 void ReferenceEdge::Begin(uint32_t message) {
   const MessagePlan& plan = progress_.workload().messages[message];
   Sender& sender = senders_[message];
-  sender.scheduler = MakeScheduler(options_.scheduler, Mix64(++seed_));
+  sender.scheduler =
+      MakeScheduler(options_.scheduler, static_cast<uint16_t>(options_.paths),
+                    Mix64(++seed_));
   sender.congestion = MakeCongestion(options_.congestion, options_.facts);
   sender.window_bytes = sender.congestion->initial().window_bytes;
   sender.packets =
