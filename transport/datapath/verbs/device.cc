@@ -50,7 +50,8 @@ bool SlotMemory::Make(ibv_pd* domain, size_t slots, size_t slot_bytes,
   bytes_ = static_cast<std::byte*>(memory);
   // A child of fork() could not use it, and must not make copies of it.
   madvise(memory, all_bytes_, MADV_DONTFORK);
-  region_.reset(ibv_reg_mr(domain, memory, all_bytes_, IBV_ACCESS_LOCAL_WRITE));
+  region_.reset(ibv_reg_mr(domain, memory, all_bytes_,
+                           static_cast<int>(IBV_ACCESS_LOCAL_WRITE)));
   if (region_ == nullptr) {
     *error = VerbsError("cannot register " + std::to_string(all_bytes_ >> 10) +
                             " KiB of memory (is `ulimit -l` too small?)",
