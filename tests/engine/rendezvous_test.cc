@@ -463,14 +463,14 @@ class TwoDoorsTest : public RendezvousTest {
     listener_.reset();
     there_ = *std::move(endpoint);
     listener_ = MakeListener(*there_);
-    // A port at which nobody listens, until it is asked to.
+    // A port at which nobody listens, at any address, until it is asked to.
     fd_ = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
     socklen_t length = sizeof closed_;
     closed_.sin_family = AF_INET;
-    inet_pton(AF_INET, "127.0.0.1", &closed_.sin_addr);
     auto* address = reinterpret_cast<sockaddr*>(&closed_);
     EXPECT_EQ(bind(fd_, address, length), 0);
     EXPECT_EQ(getsockname(fd_, address, &length), 0);
+    inet_pton(AF_INET, "127.0.0.1", &closed_.sin_addr);
   }
   ~TwoDoorsTest() override { close(fd_); }
   // The listener's handle with that port for some of its doors.
