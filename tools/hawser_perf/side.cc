@@ -63,6 +63,9 @@ absl::Status Side::Run(const OnTick& on_tick) {
   absl::Status status = Begin();
   if (!status.ok()) return status;
   status = !plan_.latency ? Stream() : client_ ? PingPong() : Echo();
+  // Not before: a server that has heard it answers no ping that is still under
+  // way.
+  if (status.ok() && client_) status = control_->Write({{"say", "stop"}});
   if (status.ok()) status = Drain();
   ended_ = MonotonicNow();
   cpu_ended_ = CpuTime::Now();
@@ -260,12 +263,10 @@ absl::Status Side::Tick(Time now) {
   }
   if (absl::Status heard = HearControl(); !heard.ok()) return heard;
   const bool early = on_tick_();
-  if (!client_ || stopping_) return absl::OkStatus();
-  if (!early && Seconds(now - began_) < plan_.duration_s) {
-    return absl::OkStatus();
+  if (client_ && (early || Seconds(now - began_) >= plan_.duration_s)) {
+    stopping_ = true;
   }
-  stopping_ = true;
-  return control_->Write({{"say", "stop"}});
+  return absl::OkStatus();
 }
 
 absl::Status Side::HearControl() {
