@@ -148,7 +148,7 @@ TEST(Adaptive, OnFeedback__losses_and_marks_turn_it_away) {
     f.Learn(0, Duration::Micros(100));
     f.Learn(1, Duration::Micros(100));
     f.Pick();  // The first pick of all starts the clock of fading.
-    f.adaptive.OnFeedback({0}, bad, 1);
+    f.adaptive.OnFeedback({0}, bad, 1, {});
     EXPECT_GT(f.Count()[1], kPicks * 99 / 100);
   }
 }
@@ -158,8 +158,8 @@ TEST(Adaptive, OnFeedback__a_loss_weighs_more_than_a_mark) {
   f.Learn(0, Duration::Micros(100));
   f.Learn(1, Duration::Micros(100));
   f.Pick();
-  f.adaptive.OnFeedback({0}, PathFeedback::kLost, 1);
-  f.adaptive.OnFeedback({1}, PathFeedback::kMarked, 5);
+  f.adaptive.OnFeedback({0}, PathFeedback::kLost, 1, {});
+  f.adaptive.OnFeedback({1}, PathFeedback::kMarked, 5, {});
   EXPECT_GT(f.Count()[1], kPicks * 99 / 100);
 }
 
@@ -168,7 +168,7 @@ TEST(Adaptive, OnFeedback__is_capped) {
   f.Learn(0, Duration::Micros(100));
   f.Learn(1, Duration::Micros(600));
   f.Pick();
-  f.adaptive.OnFeedback({0}, PathFeedback::kLost, 1'000'000);
+  f.adaptive.OnFeedback({0}, PathFeedback::kLost, 1'000'000, {});
   EXPECT_GT(f.Count()[0], kPicks * 99 / 100);  // 100 * 5 < 600
 }
 
@@ -177,10 +177,10 @@ TEST(Adaptive, OnFeedback__good_packets_make_up_for_it) {
   f.Learn(0, Duration::Micros(100));
   f.Learn(1, Duration::Micros(110));
   f.Pick();
-  f.adaptive.OnFeedback({0}, PathFeedback::kLost, 1);
+  f.adaptive.OnFeedback({0}, PathFeedback::kLost, 1, {});
   EXPECT_GT(f.Count()[1], kPicks * 99 / 100);
   for (int i = 0; i < 4; ++i) {
-    f.adaptive.OnFeedback({0}, PathFeedback::kGood, 8);
+    f.adaptive.OnFeedback({0}, PathFeedback::kGood, 8, {});
   }
   EXPECT_GT(f.Count()[0], kPicks * 99 / 100);
 }
@@ -190,7 +190,7 @@ TEST(Adaptive, OnFeedback__time_makes_up_for_it) {
   f.Learn(0, Duration::Micros(100));
   f.Learn(1, Duration::Micros(110));
   f.Pick();
-  f.adaptive.OnFeedback({0}, PathFeedback::kLost, 100);
+  f.adaptive.OnFeedback({0}, PathFeedback::kLost, 100, {});
   EXPECT_GT(f.Count()[1], kPicks * 99 / 100);
   for (int i = 0; i < 10; ++i) {
     f.now = f.now + Duration::Millis(10);

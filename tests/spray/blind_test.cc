@@ -72,8 +72,8 @@ TEST(Oblivious, Pick__only_what_can_send) {
 TEST(Mixed, Pick__what_came_back_clean_first_and_once) {
   const Alike alike(64);
   Mixed scheduler(7, /*recycles=*/true);
-  scheduler.OnFeedback({5}, PathFeedback::kGood, 2);
-  scheduler.OnFeedback({9}, PathFeedback::kGood, 1);
+  scheduler.OnFeedback({5}, PathFeedback::kGood, 2, {});
+  scheduler.OnFeedback({9}, PathFeedback::kGood, 1, {});
   EXPECT_EQ(scheduler.Pick(alike.view(), kNow), PathId{5});
   EXPECT_EQ(scheduler.Pick(alike.view(), kNow), PathId{5});
   EXPECT_EQ(scheduler.Pick(alike.view(), kNow), PathId{9});
@@ -94,7 +94,7 @@ TEST(Mixed, Pick__passes_over_a_path_once_for_each_penalty) {
                {PathFeedback::kSilent, 15}};
   for (const auto& [feedback, rounds] : cases) {
     Mixed scheduler(7, /*recycles=*/false);
-    scheduler.OnFeedback({2}, feedback, 1);
+    scheduler.OnFeedback({2}, feedback, 1, {});
     // A round without it takes three picks.
     for (int i = 0; i < 3 * rounds; ++i) {
       EXPECT_NE(scheduler.Pick(alike.view(), kNow), PathId{2}) << i;
@@ -111,8 +111,9 @@ TEST(Mixed, Pick__penalties_end_where_all_are_penalised) {
   const Alike alike(4);
   Mixed scheduler(7, /*recycles=*/false);
   for (uint16_t p = 0; p < 4; ++p) {
-    scheduler.OnFeedback({p}, PathFeedback::kSilent, 1);
-    scheduler.OnFeedback({p}, PathFeedback::kSilent, 1);  // No more than 15.
+    scheduler.OnFeedback({p}, PathFeedback::kSilent, 1, {});
+    scheduler.OnFeedback({p}, PathFeedback::kSilent, 1,
+                         {});  // No more than 15.
   }
   EXPECT_NE(scheduler.Pick(alike.view(), kNow), kNoPath);
 }
@@ -121,10 +122,11 @@ TEST(Reps, Pick__recycles_each_clean_path_once_oldest_first) {
   const Alike alike(128);
   Reps scheduler(7);
   for (uint16_t p = 10; p < 18; ++p) {
-    scheduler.OnFeedback({p}, PathFeedback::kGood, 1);
+    scheduler.OnFeedback({p}, PathFeedback::kGood, 1, {});
   }
-  scheduler.OnFeedback({18}, PathFeedback::kGood, 1);  // In the place of 10.
-  scheduler.OnFeedback({19}, PathFeedback::kMarked, 1);
+  scheduler.OnFeedback({18}, PathFeedback::kGood, 1,
+                       {});  // In the place of 10.
+  scheduler.OnFeedback({19}, PathFeedback::kMarked, 1, {});
   for (uint16_t p = 11; p < 19; ++p) {
     EXPECT_EQ(scheduler.Pick(alike.view(), kNow), PathId{p});
   }
@@ -144,9 +146,9 @@ TEST(Reps, Pick__frozen_it_uses_what_it_knows_over_and_over) {
   const Alike alike(128);
   Reps scheduler(7);
   scheduler.Pick(alike.view(), kNow);
-  scheduler.OnFeedback({3}, PathFeedback::kGood, 1);
-  scheduler.OnFeedback({4}, PathFeedback::kGood, 1);
-  scheduler.OnFeedback({99}, PathFeedback::kSilent, 1);
+  scheduler.OnFeedback({3}, PathFeedback::kGood, 1, {});
+  scheduler.OnFeedback({4}, PathFeedback::kGood, 1, {});
+  scheduler.OnFeedback({99}, PathFeedback::kSilent, 1, {});
   EXPECT_TRUE(scheduler.frozen(kNow));
   std::map<uint16_t, int> counts;
   for (int i = 0; i < 100; ++i) {

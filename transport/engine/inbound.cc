@@ -168,7 +168,8 @@ void Engine::Learn(Peer& peer, Path& path, const AckSummary& summary,
   const auto tell = [&](PathFeedback feedback, uint64_t packets) {
     if (packets > 0) {
       peer.scheduler->OnFeedback(path.id(), feedback,
-                                 static_cast<uint32_t>(packets));
+                                 static_cast<uint32_t>(packets),
+                                 path.network_rtt().latest());
     }
   };
   tell(PathFeedback::kGood,

@@ -119,8 +119,8 @@ PathId Adaptive::Pick(const PathView& view, Time now) {
   return {static_cast<uint16_t>(best.path)};
 }
 
-void Adaptive::OnFeedback(PathId path, PathFeedback feedback,
-                          uint32_t packets) {
+void Adaptive::OnFeedback(PathId path, PathFeedback feedback, uint32_t packets,
+                          Duration) {
   HAWSER_CHECK(path.value < penalties_.size());
   double& penalty = penalties_[path.value];
   switch (feedback) {

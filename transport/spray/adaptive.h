@@ -24,8 +24,8 @@ class Adaptive final : public PathScheduler {
  public:
   Adaptive(uint16_t paths, uint64_t seed);
   PathId Pick(const PathView& view, Time now) override;
-  void OnFeedback(PathId path, PathFeedback feedback,
-                  uint32_t packets) override;
+  void OnFeedback(PathId path, PathFeedback feedback, uint32_t packets,
+                  Duration rtt) override;
 
  private:
   void Fade(Time now);

@@ -22,7 +22,8 @@ PathId Mixed::Pick(const PathView& view, Time) {
   return view.First();
 }
 
-void Mixed::OnFeedback(PathId path, PathFeedback feedback, uint32_t packets) {
+void Mixed::OnFeedback(PathId path, PathFeedback feedback, uint32_t packets,
+                       Duration) {
   if (penalties_.size() <= path.value) penalties_.resize(path.value + 1u, 0);
   const auto add = [&](uint32_t penalty) {
     penalties_[path.value] = static_cast<uint8_t>(

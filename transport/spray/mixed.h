@@ -23,8 +23,8 @@ class Mixed final : public PathScheduler {
   // `recycles` false: penalties alone, which is the model's `bitmap`.
   Mixed(uint64_t seed, bool recycles) : rounds_(seed), recycles_(recycles) {}
   PathId Pick(const PathView& view, Time now) override;
-  void OnFeedback(PathId path, PathFeedback feedback,
-                  uint32_t packets) override;
+  void OnFeedback(PathId path, PathFeedback feedback, uint32_t packets,
+                  Duration rtt) override;
 
  private:
   // More cannot be in flight on all paths of a peer, by far.

@@ -32,7 +32,7 @@ class Oblivious final : public PathScheduler {
  public:
   explicit Oblivious(uint64_t seed) : rounds_(seed) {}
   PathId Pick(const PathView& view, Time now) override;
-  void OnFeedback(PathId, PathFeedback, uint32_t) override {}
+  void OnFeedback(PathId, PathFeedback, uint32_t, Duration) override {}
 
  private:
   RandomRounds rounds_;

@@ -50,9 +50,10 @@ class PathScheduler {
   virtual ~PathScheduler() = default;
   // One of the sendable paths, or kNoPath if there is none.
   virtual PathId Pick(const PathView& view, Time now) = 0;
-  // `packets` of them on `path` met this fate.
-  virtual void OnFeedback(PathId path, PathFeedback feedback,
-                          uint32_t packets) = 0;
+  // `packets` of them on `path` met this fate. `rtt` is the latest round trip
+  // of the path, host waits taken out; 0 where there is none.
+  virtual void OnFeedback(PathId path, PathFeedback feedback, uint32_t packets,
+                          Duration rtt) = 0;
 };
 
 }  // namespace hawser

@@ -23,7 +23,8 @@ PathId Reps::Pick(const PathView& view, Time now) {
   return Explore(view);
 }
 
-void Reps::OnFeedback(PathId path, PathFeedback feedback, uint32_t packets) {
+void Reps::OnFeedback(PathId path, PathFeedback feedback, uint32_t packets,
+                      Duration) {
   switch (feedback) {
     case PathFeedback::kGood:
       for (uint32_t i = 0; i < std::min(packets, kSlots); ++i) {

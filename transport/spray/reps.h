@@ -23,8 +23,8 @@ class Reps final : public PathScheduler {
   static constexpr Duration kFreeze = Duration::Micros(100);
   explicit Reps(uint64_t seed) : random_(seed) {}
   PathId Pick(const PathView& view, Time now) override;
-  void OnFeedback(PathId path, PathFeedback feedback,
-                  uint32_t packets) override;
+  void OnFeedback(PathId path, PathFeedback feedback, uint32_t packets,
+                  Duration rtt) override;
   bool frozen(Time now) const { return now < frozen_until_; }
 
  private:

@@ -9,7 +9,7 @@ namespace hawser {
 class RoundRobin final : public PathScheduler {
  public:
   PathId Pick(const PathView& view, Time now) override;
-  void OnFeedback(PathId, PathFeedback, uint32_t) override {}
+  void OnFeedback(PathId, PathFeedback, uint32_t, Duration) override {}
 
  private:
   uint32_t next_ = 0;

@@ -18,7 +18,7 @@ class TwoChoices final : public PathScheduler {
  public:
   explicit TwoChoices(uint64_t seed) : random_(seed) {}
   PathId Pick(const PathView& view, Time now) override;
-  void OnFeedback(PathId, PathFeedback, uint32_t) override {}
+  void OnFeedback(PathId, PathFeedback, uint32_t, Duration) override {}
 
  private:
   PathId Draw(const PathView& view);

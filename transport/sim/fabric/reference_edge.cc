@@ -49,7 +49,7 @@ void ReferenceEdge::OnTimer(uint32_t what) {
     const uint32_t bytes = LengthOf(message, n) + options_.header_bytes;
     sender.in_flight_bytes -= bytes;
     sender.again.push_back(n);
-    sender.scheduler->OnFeedback({sent.path}, PathFeedback::kSilent, 1);
+    sender.scheduler->OnFeedback({sent.path}, PathFeedback::kSilent, 1, {});
     sender.window_bytes =
         sender.congestion->OnLoss({TimeOf(fabric_.now()), bytes, true})
             .window_bytes;
@@ -222,7 +222,7 @@ void ReferenceEdge::OnReport(const Packet& packet) {
           options_.header_bytes;
       sender.in_flight_bytes -= bytes;
       sender.again.push_back(static_cast<uint32_t>(packet.number));
-      sender.scheduler->OnFeedback({packet.path}, PathFeedback::kLost, 1);
+      sender.scheduler->OnFeedback({packet.path}, PathFeedback::kLost, 1, {});
       sender.window_bytes =
           sender.congestion->OnLoss({now, bytes, false}).window_bytes;
     }
@@ -242,7 +242,8 @@ void ReferenceEdge::OnReport(const Packet& packet) {
     }
     const bool marked = packet.ack_now;
     sender.scheduler->OnFeedback(
-        {packet.path}, marked ? PathFeedback::kMarked : PathFeedback::kGood, 1);
+        {packet.path}, marked ? PathFeedback::kMarked : PathFeedback::kGood, 1,
+        rtt);
     sender.window_bytes =
         sender.congestion
             ->OnAck({now, std::max(rtt, Duration::Nanos(1)), acked_bytes,

@@ -1,0 +1,94 @@
+#include "transport/spray/weave.h"
+
+#include <algorithm>
+
+#include "transport/spray/mixed.h"
+
+namespace hawser {
+namespace {
+
+// More are not in flight to one peer but over very long links, and those that
+// were clean so long ago say nothing any more.
+constexpr size_t kMaxClean = 1024;
+constexpr int64_t kMeanShare = 16;  // What one sample adds to the mean.
+
+}  // namespace
+
+PathId Weave::Pick(const PathView& view, Time) {
+  if (known_.size() < view.count()) known_.resize(view.count());
+  const PathId clean = TakeClean(view);
+  return clean != kNoPath ? clean : Explore(view);
+}
+
+PathId Weave::TakeClean(const PathView& view) {
+  while (!clean_.empty()) {
+    const auto end = clean_.begin() + static_cast<std::ptrdiff_t>(
+                                          std::min(clean_.size(), kLook));
+    const auto fastest = std::min_element(
+        clean_.begin(), end,
+        [](const Clean& a, const Clean& b) { return a.rtt < b.rtt; });
+    const uint16_t path = fastest->path;
+    clean_.erase(fastest);
+    if (view.CanSend(path)) return {path};
+  }
+  return kNoPath;
+}
+
+PathId Weave::Explore(const PathView& view) {
+  const uint32_t paths = view.count();
+  PathId first = kNoPath;
+  // As many rounds as it takes to work off the largest penalty.
+  for (uint32_t tries = 0; tries < (Mixed::kMaxPenalty + 1u) * 2 * paths;
+       ++tries) {
+    const uint32_t path = rounds_.Next(paths);
+    if (!view.CanSend(path)) continue;
+    if (known_[path].penalty > 0) {
+      --known_[path].penalty;
+      continue;
+    }
+    const PathId second{static_cast<uint16_t>(path)};
+    if (first == kNoPath) {
+      first = second;
+      continue;
+    }
+    return Expected(second.value) < Expected(first.value) ? second : first;
+  }
+  return first != kNoPath ? first : view.First();
+}
+
+Duration Weave::Expected(uint32_t path) const {
+  return known_[path].rtt > Duration() ? known_[path].rtt : mean_rtt_;
+}
+
+void Weave::OnFeedback(PathId path, PathFeedback feedback, uint32_t packets,
+                       Duration rtt) {
+  if (known_.size() <= path.value) known_.resize(path.value + 1u);
+  Known& known = known_[path.value];
+  const auto add = [&](uint32_t penalty) {
+    known.penalty = static_cast<uint8_t>(
+        std::min<uint32_t>(known.penalty + penalty, Mixed::kMaxPenalty));
+  };
+  const bool came_back =
+      feedback == PathFeedback::kGood || feedback == PathFeedback::kMarked;
+  if (came_back && rtt > Duration()) {
+    known.rtt = rtt;
+    mean_rtt_ = mean_rtt_ > Duration()
+                    ? mean_rtt_ + (rtt - mean_rtt_) / kMeanShare
+                    : rtt;
+  }
+  switch (feedback) {
+    case PathFeedback::kGood:
+      for (uint32_t i = 0; i < packets && clean_.size() < kMaxClean; ++i) {
+        clean_.push_back({path.value, rtt});
+      }
+      return;
+    case PathFeedback::kMarked:
+      return add(packets * Mixed::kMarkedPenalty);
+    case PathFeedback::kLost:
+      return add(packets * Mixed::kLostPenalty);
+    case PathFeedback::kSilent:
+      return add(Mixed::kSilentPenalty);
+  }
+}
+
+}  // namespace hawser
