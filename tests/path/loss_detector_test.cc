@@ -233,5 +233,21 @@ TEST(LossDetector, OnSilence__what_comes_after_it_was_late_and_not_reordered) {
   EXPECT_EQ(f.losses.reorder_packets(), LossDetector::kMinReorder);
 }
 
+TEST(LossDetector, OnOvertaken__what_was_sent_before_is_lost) {
+  Fixture f;
+  f.Send(5);
+  f.Ack({0});
+  f.out.clear();
+  const AckSummary summary =
+      f.losses.OnOvertaken(Time() + Duration::Micros(3), f.log, kPath, f.out);
+  EXPECT_EQ(f.Fates(), "-1 -2");
+  EXPECT_EQ(summary.lost_packets, 2u);
+  EXPECT_EQ(f.log.in_flight_bytes(), 2 * kBytes);
+  // They come after all: the path has not reordered anything.
+  const AckSummary late = f.Ack({1, 2, 3});
+  EXPECT_EQ(late.spurious_packets, 2u);
+  EXPECT_EQ(f.losses.reorder_packets(), LossDetector::kMinReorder);
+}
+
 }  // namespace
 }  // namespace hawser

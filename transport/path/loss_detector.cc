@@ -48,6 +48,18 @@ AckSummary LossDetector::OnAck(const wire::Ack& ack, SentLog& log, PathId path,
   return summary;
 }
 
+AckSummary LossDetector::OnOvertaken(Time sent_before, SentLog& log,
+                                     PathId path, SettledList& out) {
+  AckSummary summary;
+  while (log.open_packets() > 0 && log.oldest_open_sent_at() < sent_before) {
+    SettleAsLost(log.oldest_open(), log, path, summary, out);
+  }
+  if (summary.lost_packets > 0) {
+    silenced_ = std::max(silenced_, log.oldest_open());
+  }
+  return summary;
+}
+
 AckSummary LossDetector::OnSilence(SentLog& log, PathId path,
                                    SettledList& out) {
   AckSummary summary;

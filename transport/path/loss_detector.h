@@ -55,6 +55,10 @@ class LossDetector {
   // more than `reorder_time` has arrived before it.
   AckSummary OnAck(const wire::Ack& ack, SentLog& log, PathId path,
                    Duration reorder_time, SettledList& out);
+  // What was sent before `sent_before` is lost: later packets of the peer have
+  // arrived on other paths. Whatever comes after all is no sign of reordering.
+  AckSummary OnOvertaken(Time sent_before, SentLog& log, PathId path,
+                         SettledList& out);
   // The path fell silent: all that is open is lost.
   AckSummary OnSilence(SentLog& log, PathId path, SettledList& out);
 

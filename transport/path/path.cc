@@ -142,6 +142,19 @@ AckSummary Path::OnAck(const wire::Ack& ack, Time arrived_at, SettledList& out,
   return summary;
 }
 
+AckSummary Path::OnOvertaken(Time sent_before, SettledList& out, Time now) {
+  latest_ = std::max(latest_, now);
+  if (state_ == State::kSuspect) return {};  // What is open there are probes.
+  const AckSummary summary = losses_.OnOvertaken(sent_before, log_, id_, out);
+  if (summary.lost_packets == 0) return summary;
+  Count(summary);
+  Trim();
+  if (summary.lost_packets > summary.lost_probes) {
+    Obey(congestion_->OnLoss({now, summary.lost_bytes, false}));
+  }
+  return summary;
+}
+
 AckSummary Path::OnDeadline(Time host_heard, SettledList& out, Time now) {
   latest_ = std::max(latest_, now);
   AckSummary summary;

@@ -84,6 +84,9 @@ class Path {
   // `arrived_at` is when the ack reached this host; `arrived_at` <= now.
   AckSummary OnAck(const wire::Ack& ack, Time arrived_at, SettledList& out,
                    Time now);
+  // Packets sent before `sent_before` have been overtaken by so much on other
+  // paths of the peer that they are taken for lost.
+  AckSummary OnOvertaken(Time sent_before, SettledList& out, Time now);
   // `host_heard` is when anything last came from the far host, on any path.
   AckSummary OnDeadline(Time host_heard, SettledList& out, Time now);
   // An ack that the packet asks for may wait for `patience`.

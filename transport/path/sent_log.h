@@ -64,7 +64,7 @@ class SentLog {
  private:
   void Grow();
 
-  static constexpr uint32_t kFirstCapacity = 32;
+  static constexpr uint32_t kFirstCapacity = 4;
   std::vector<SentPacket> slots_;  // Its size is a power of two.
   uint64_t begin_ = 0;
   uint64_t end_ = 0;
