@@ -99,6 +99,20 @@ TEST(Nscc, OnLoss__takes_what_was_lost_and_never_the_last_packet) {
   EXPECT_EQ(nscc.OnLoss({now, 10 * kBdp, false}).window_bytes, kPacket);
 }
 
+TEST(Nscc, OnLoss__without_delay_may_be_a_failure) {
+  Nscc::Parameters parameters;
+  parameters.packet_bytes = kPacket;
+  parameters.base_rtt = kRtt;
+  parameters.bdp_bytes = kBdp;
+  parameters.losses_are_congestion = false;
+  Nscc nscc(parameters);
+  Feed feed(nscc);
+  const uint32_t before = feed.Ack(100, Duration::Micros(1), false);
+  EXPECT_EQ(nscc.OnLoss({feed.now(), kPacket, false}).window_bytes, before);
+  feed.Ack(200, Duration::Micros(30), true);
+  EXPECT_LT(nscc.OnLoss({feed.now(), kPacket, false}).window_bytes, before);
+}
+
 TEST(Nscc, OnLoss__quick_adapt_falls_to_what_got_through) {
   Nscc nscc = Make();
   Feed feed(nscc);

@@ -81,6 +81,10 @@ Allowance Nscc::OnAck(const AckEvent& ack) {
 }
 
 Allowance Nscc::OnLoss(const LossEvent& loss) {
+  if (!parameters_.losses_are_congestion &&
+      mean_delay_nanos_ < static_cast<double>(target_.nanos()) / 2) {
+    return Say();
+  }
   lost_since_ = true;
   window_ -= loss.lost_bytes;
   if (QuickAdapt(true, target_, loss.now)) ignored_bytes_ = 0;

@@ -30,6 +30,10 @@ class Nscc final : public CongestionControl {
     // Of the base RTT: 0.75 where switches trim, 1 elsewhere.
     double target_share = 0.75;
     double window_bdps = 1.5;  // The most, and the first.
+    // A loss is congestion, as where switches tell of it by trimming. Else it
+    // is only where delay is high as well: low delay and loss together are a
+    // failure (REPS, arXiv 2407.21625, section 3.3), which no window mends.
+    bool losses_are_congestion = true;
   };
   explicit Nscc(const Parameters& parameters);
 
