@@ -1,5 +1,6 @@
 // Runs simulated networks full of faults, one per seed, and says which promise
-// was broken where.
+// was broken where. And runs large ones, and says how long they took: that half
+// is in hawser_sim_run.cc.
 //
 // Why processes: a broken HAWSER_CHECK stops its process, and a turn that never
 // ends never returns. So each worker notes its seed in memory that is shared,
@@ -20,6 +21,7 @@
 #include "absl/flags/flag.h"
 #include "absl/flags/parse.h"
 #include "absl/flags/usage.h"
+#include "tools/hawser_sim_run.h"
 #include "transport/base/check.h"
 #include "transport/sim/plan.h"
 #include "transport/sim/swarm.h"
@@ -27,7 +29,16 @@
 ABSL_FLAG(uint64_t, seeds, 1000, "swarm: how many seeds are run");
 ABSL_FLAG(uint64_t, first, 1, "swarm: the first of them");
 ABSL_FLAG(int, jobs, 2, "swarm: processes that share the work, 1 to 256");
-ABSL_FLAG(uint64_t, seed, 1, "replay: the seed");
+ABSL_FLAG(uint64_t, seed, 1, "replay, run: the seed");
+ABSL_FLAG(std::string, scheduler, "", "run: whatever the scenario says");
+ABSL_FLAG(std::string, congestion, "", "run: whatever the scenario says");
+ABSL_FLAG(std::string, hosts, "", "run: paths or reference");
+ABSL_FLAG(int, paths, 0, "run: paths per peer; 0: what the scenario says");
+ABSL_FLAG(int, repeat, 1, "run: so many seeds, from --seed on");
+ABSL_FLAG(std::vector<std::string>, set, {},
+          "run: key=value,... as topology.hosts=128; overrules the scenario");
+ABSL_FLAG(bool, json, false, "run: prints JSON");
+ABSL_FLAG(bool, csv, false, "run: prints CSV");
 ABSL_FLAG(bool, verbose, false,
           "replay: says what is planned; swarm: a line for every seed");
 
@@ -43,8 +54,15 @@ constexpr char kUsage[] =
     "  hawser_sim swarm [--seeds=N] [--first=N] [--jobs=N] [--verbose]\n"
     "      runs one experiment per seed, and names those that fail\n"
     "  hawser_sim replay --seed=N [--verbose]\n"
-    "      runs one of them again, exactly as it was\n\n"
-    "Exits 1 if a promise was broken, 2 if it was called wrongly.";
+    "      runs one of them again, exactly as it was\n"
+    "  hawser_sim run SCENARIO|FILE [--scheduler=NAME] [--congestion=NAME]\n"
+    "      [--hosts=KIND] [--paths=N] [--seed=N] [--repeat=N]\n"
+    "      [--set=KEY=VALUE,...] [--json|--csv]\n"
+    "      runs a large network, and says how long its messages took\n"
+    "  hawser_sim list; hawser_sim show SCENARIO\n"
+    "      the scenarios that have a name; what one of them is\n\n"
+    "Exits 1 if a promise was broken or a run did not finish, 2 if it was\n"
+    "called wrongly.";
 
 // Longer than any seed takes by far, under any sanitizer.
 constexpr unsigned kSecondsPerSeed = 120;
@@ -160,6 +178,25 @@ int Replay() {
   return result.ok() ? 0 : 1;
 }
 
+int Run(std::string_view scenario) {
+  hawser::tools::RunFlags flags;
+  flags.scheduler = absl::GetFlag(FLAGS_scheduler);
+  flags.congestion = absl::GetFlag(FLAGS_congestion);
+  flags.hosts = absl::GetFlag(FLAGS_hosts);
+  flags.paths = absl::GetFlag(FLAGS_paths);
+  flags.seed = absl::GetFlag(FLAGS_seed);
+  flags.repeat = absl::GetFlag(FLAGS_repeat);
+  flags.set = absl::GetFlag(FLAGS_set);
+  flags.json = absl::GetFlag(FLAGS_json);
+  flags.csv = absl::GetFlag(FLAGS_csv);
+  if (flags.repeat < 1) {
+    std::fprintf(stderr, "--repeat=%d is not valid; expected 1 or more\n",
+                 flags.repeat);
+    return 2;
+  }
+  return hawser::tools::RunScenario(scenario, flags);
+}
+
 }  // namespace
 
 int main(int argc, char** argv) {
@@ -168,6 +205,13 @@ int main(int argc, char** argv) {
   const std::string_view what = words.size() == 2 ? words[1] : "";
   if (what == "swarm") return Swarm();
   if (what == "replay") return Replay();
+  if (what == "list") return hawser::tools::ListScenarios();
+  if (words.size() == 3 && std::string_view(words[1]) == "show") {
+    return hawser::tools::ShowScenario(words[2]);
+  }
+  if (words.size() == 3 && std::string_view(words[1]) == "run") {
+    return Run(words[2]);
+  }
   std::fprintf(stderr, "%s\n", kUsage);
   return 2;
 }

@@ -8,13 +8,14 @@
 #include "transport/spray/reps.h"
 #include "transport/spray/round_robin.h"
 #include "transport/spray/two_choices.h"
+#include "transport/spray/weave.h"
 
 namespace hawser::sim {
 
 std::span<const std::string_view> SchedulerNames() {
   static constexpr std::string_view kNames[] = {
-      "adaptive",  "reps",        "mixed",      "bitmap",
-      "oblivious", "round_robin", "two_choices"};
+      "weave",  "adaptive",  "reps",        "mixed",
+      "bitmap", "oblivious", "round_robin", "two_choices"};
   return kNames;
 }
 
@@ -31,6 +32,7 @@ std::unique_ptr<PathScheduler> MakeScheduler(std::string_view name,
   if (name == "bitmap") return std::make_unique<Mixed>(seed, false);
   if (name == "oblivious") return std::make_unique<Oblivious>(seed);
   if (name == "round_robin") return std::make_unique<RoundRobin>();
+  if (name == "weave") return std::make_unique<Weave>(seed);
   if (name == "two_choices") return std::make_unique<TwoChoices>(seed);
   return nullptr;
 }
@@ -42,6 +44,7 @@ std::unique_ptr<CongestionControl> MakeCongestion(std::string_view name,
     parameters.packet_bytes = facts.packet_bytes;
     parameters.base_rtt = facts.base_rtt;
     parameters.bdp_bytes = facts.bdp_bytes;
+    parameters.losses_are_congestion = facts.trimming;
     parameters.target_share = facts.trimming ? 0.75 : 1.0;
     return std::make_unique<Nscc>(parameters);
   }
