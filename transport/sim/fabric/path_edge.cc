@@ -40,6 +40,14 @@ constexpr uint32_t kLeastFrameBytes = 64;
 // A host with more peers than this forgets those it is done with.
 constexpr size_t kManyPeers = 32;
 
+// A sender that waits for credit, with nothing in flight to remind anybody of
+// it, asks after so long, and then after twice as long again: the grant may
+// have been lost.
+constexpr int64_t kFirstAskRtts = 8;
+
+// How many other paths are asked where one is silent.
+constexpr size_t kWitnesses = 3;
+
 // One path's own window never binds: that of the peer does.
 constexpr uint32_t kOpenWindow = 1u << 30;
 
@@ -153,6 +161,8 @@ void PathEdge::Begin(uint32_t message) {
   const uint32_t peer = PeerFor(plan);
   progress_.OnStarted(message, fabric_.now());
   senders_[peer].messages.push_back({message, 0, 0});
+  senders_[peer].heard = now();
+  senders_[peer].ask_pause = kFirstAskRtts * options_.facts.base_rtt;
   Grant(plan.to, peer);
   // A receive that is posted early has told its sender already.
   receivers_[peer].told_bytes = receivers_[peer].granted_bytes;
@@ -412,7 +422,7 @@ void PathEdge::SendAcks(uint32_t peer) {
   for (size_t w = 0; w < receiver.waiting.size(); ++w) {
     for (uint64_t bits = receiver.waiting[w]; bits != 0; bits &= bits - 1) {
       const size_t p = w * 64 + static_cast<size_t>(std::countr_zero(bits));
-      const auto ack = receiver.trackers[p].TakeAck(now(), /*force=*/true);
+      const auto ack = receiver.trackers[p].TakeAck(now());
       if (!ack) continue;
       report.acks.push_back(*ack);
       bytes += static_cast<uint32_t>(wire::kAckBlockBytes + 8 * ack->words);
@@ -445,8 +455,10 @@ void PathEdge::OnAcks(const Packet& packet) {
   const uint32_t index = packet.report - 1;
   Sender& sender = senders_[peer];
   sender.heard = now();
-  sender.credit_bytes =
-      std::max(sender.credit_bytes, reports_[index].granted_bytes);
+  if (reports_[index].granted_bytes > sender.credit_bytes) {
+    sender.credit_bytes = reports_[index].granted_bytes;
+    sender.ask_pause = kFirstAskRtts * options_.facts.base_rtt;
+  }
   if (!sender.paths.empty()) {
     for (const wire::Ack& ack : reports_[index].acks) {
       Path& path = sender.paths[ack.path.value];
@@ -585,20 +597,26 @@ void PathEdge::Replace(Sender& sender, const Path& path) {
 void PathEdge::LookAfterPaths(uint32_t peer) {
   Sender& sender = senders_[peer];
   // A packet is overtaken when one that left a good while later has arrived,
-  // and it is older than what the network takes on any path, by far: RACK (RFC
-  // 8985) over all paths of a peer, with a round trip as its window.
-  Time overtaken = Time();
-  if (sender.rtt.has_sample()) {
-    const Duration slack =
-        std::max(options_.facts.base_rtt, 4 * sender.rtt.variance());
-    overtaken = std::min(now() - sender.rtt.smoothed() - slack,
-                         sender.newest_acked - slack / 2);
+  // and it is older than its path, and the paths on the mean, take by far: RACK
+  // (RFC 8985) over all paths of a peer, with a round trip and more as its
+  // window.
+  const Duration slack =
+      std::max(options_.facts.base_rtt * 3 / 2, 4 * sender.rtt.variance());
+  if (sender.in_flight_bytes == 0 && !sender.paths.empty() &&
+      now() - sender.heard >= sender.ask_pause) {
+    sender.ask_pause = 2 * sender.ask_pause;
+    SendProbe(peer, sender.paths[random_.Below(sender.paths.size())]);
   }
   size_t asked = 0;
   uint16_t silent = 0;
   for (Path& path : sender.paths) {
     const uint32_t path_bytes = path.in_flight_bytes();
-    if (path_bytes > 0 && now() - path.silence(now()) < overtaken) {
+    const Duration usual =
+        std::max(sender.rtt.smoothed(), path.response_rtt().smoothed());
+    const Time overtaken =
+        std::min(now() - usual - slack, sender.newest_acked - slack / 2);
+    if (path_bytes > 0 && sender.rtt.has_sample() &&
+        now() - path.silence(now()) < overtaken) {
       const AckSummary summary = path.OnOvertaken(overtaken, settled_, now());
       sender.in_flight_bytes -= path_bytes - path.in_flight_bytes();
       // It has nothing in flight now, so no silence will betray it: what lost
@@ -623,13 +641,14 @@ void PathEdge::LookAfterPaths(uint32_t peer) {
       SendProbe(peer, path);
     }
   }
-  // Where one path alone is asked, another must be, to tell a silent path from
-  // a silent host.
-  if (asked != 1 || sender.paths.size() < 2) return;
-  const auto other = static_cast<size_t>(
-      (silent + 1 + random_.Below(sender.paths.size() - 1)) %
-      sender.paths.size());
-  if (sender.paths[other].CanProbe()) SendProbe(peer, sender.paths[other]);
+  // Where few paths are asked, others must be, to tell a silent path from a
+  // silent host; several, for a witness may be dead as well.
+  if (asked == 0 || asked >= kWitnesses) return;
+  for (size_t i = 0; i < std::min(kWitnesses, sender.paths.size() - 1); ++i) {
+    const size_t other = (silent + 1 + random_.Below(sender.paths.size() - 1)) %
+                         sender.paths.size();
+    if (sender.paths[other].CanProbe()) SendProbe(peer, sender.paths[other]);
+  }
 }
 
 }  // namespace hawser::sim

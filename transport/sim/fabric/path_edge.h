@@ -84,8 +84,9 @@ class PathEdge {
     uint64_t cut_bytes = 0;           // Of all messages, ever.
     uint64_t credit_bytes = 0;        // Up to which cutting is admitted.
     Time heard;
-    Time newest_acked;  // When the newest packet that was acked had left.
-    RttEstimator rtt;   // Over all paths.
+    Duration ask_pause;  // Until it asks, should no credit come.
+    Time newest_acked;   // When the newest packet that was acked had left.
+    RttEstimator rtt;    // Over all paths.
     bool listed = false;
     bool background = false;
   };
