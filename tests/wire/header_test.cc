@@ -562,7 +562,8 @@ TEST(Header, DecodePacket__other_versions_and_kinds_are_refused) {
 TEST(Header, DecodePacket__flags_of_other_kinds_are_refused) {
   // Bits of the field at byte 10; docs/wire.md.
   constexpr uint16_t kAllowed[] = {
-      1 << 10 | 1 << 11 | 1 << 14,  // kData: ack_now, resend, payload_checked.
+      // kData: ack_now, resend, payload_checked, placed.
+      1 << 10 | 1 << 11 | 1 << 14 | 1 << 15,
       1 << 10 | 1 << 11,            // kGrant.
       1 << 10 | 1 << 11 | 1 << 12,  // kClose: and from_sender.
       1 << 10 | 1 << 13,            // kProbe: ack_now, padded.
@@ -582,6 +583,33 @@ TEST(Header, DecodePacket__flags_of_other_kinds_are_refused) {
           << static_cast<int>(kind) << " bit " << bit;
     }
   }
+}
+
+// A placed cargo has its bytes elsewhere: the header says how many, and comes
+// alone. Resends are never placed, and nobody checks what he does not see.
+TEST(Header, DecodePacket__a_placed_cargo_is_a_header_alone) {
+  PacketHeader header = GoldenHeader(CargoKind::kData);
+  header.payload_checked = false;
+  header.payload_check = 0;
+  header.cargo.resend = false;
+  header.cargo.placed = true;
+  header.cargo.offset = 4096;
+  header.cargo.length = 1024;
+  header.message_bytes = 5120;
+  Bytes packet = Encoded(header);
+  const auto decoded = DecodePacket(packet, kKey);
+  ASSERT_TRUE(decoded.has_value());
+  EXPECT_TRUE(decoded->header.cargo.placed);
+  EXPECT_EQ(decoded->header.cargo.length, 1024u);
+  EXPECT_TRUE(decoded->payload.empty());
+  Bytes longer = packet;
+  longer.push_back(std::byte{0});
+  EXPECT_TRUE(Refused(longer, kKey));
+  header.cargo.resend = true;
+  EXPECT_TRUE(Refused(Encoded(header), kKey));
+  header.cargo.resend = false;
+  header.payload_checked = true;
+  EXPECT_TRUE(Refused(Encoded(header), kKey));
 }
 
 TEST(Header, DecodePacket__bytes_outside_of_the_message_are_refused) {

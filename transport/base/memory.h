@@ -13,7 +13,7 @@ enum class MemoryKind : uint8_t { kHost, kCuda };
 struct MemorySlice {  // Bytes here. Never owns, never frees.
   std::byte* data = nullptr;
   uint32_t length = 0;
-  uint32_t key = 0;  // Of its registration; 0 where the datapath needs none.
+  uint32_t key = 0;  // The number of its registration; 0: it has none.
 };
 
 struct RemoteSlice {  // Bytes there. key == 0: the far NIC may not place them.

@@ -37,6 +37,14 @@ bool ReceiveFlow::ready() const {
 // The front is open or there is none: what is done leaves from there.
 bool ReceiveFlow::idle() const { return messages_.empty(); }
 
+bool ReceiveFlow::exposed() const {
+  for (uint64_t i = messages_.begin(); i != next_grant_; ++i) {
+    const Request* request = messages_[i].request;
+    if (request != nullptr && request->memory.key != 0) return true;
+  }
+  return false;
+}
+
 void ReceiveFlow::OnPosted(Request* request) {
   if (failed_) {
     request->Finish(failure_, 0);
@@ -50,6 +58,18 @@ void ReceiveFlow::OnPosted(Request* request) {
 ReceiveFlow::Placed ReceiveFlow::OnData(const wire::Cargo& cargo,
                                         uint32_t message_bytes,
                                         std::span<const std::byte> payload) {
+  if (payload.size() != cargo.length) return Placed::kUnexpected;
+  return Take(cargo, message_bytes, payload.data());
+}
+
+ReceiveFlow::Placed ReceiveFlow::OnPlaced(const wire::Cargo& cargo,
+                                          uint32_t message_bytes) {
+  return Take(cargo, message_bytes, nullptr);
+}
+
+ReceiveFlow::Placed ReceiveFlow::Take(const wire::Cargo& cargo,
+                                      uint32_t message_bytes,
+                                      const std::byte* bytes) {
   const int64_t ahead = Ahead(cargo.message);
   if (ahead < 0) {
     // Done, unless it lies before the first message there ever was.
@@ -63,8 +83,8 @@ ReceiveFlow::Placed ReceiveFlow::OnData(const wire::Cargo& cargo,
   if (message.request == nullptr) return Placed::kDuplicate;
 
   // What follows would be our peer's mistake; the buffer does not pay for it.
-  const uint64_t length = payload.size();
-  if (length != cargo.length || cargo.offset + length > message_bytes ||
+  const uint64_t length = cargo.length;
+  if (cargo.offset + length > message_bytes ||
       message.bytes.value_or(message_bytes) != message_bytes) {
     return Placed::kUnexpected;
   }
@@ -81,7 +101,7 @@ ReceiveFlow::Placed ReceiveFlow::OnData(const wire::Cargo& cargo,
     const uint32_t end = cargo.offset + cargo.length;
     if (arrived.Add(cargo.offset, end) == 0) return Placed::kDuplicate;
     // All of it, though some may be here already: those bytes are the same.
-    CopyLines(memory.data + cargo.offset, payload.data(), length);
+    if (bytes != nullptr) CopyLines(memory.data + cargo.offset, bytes, length);
     if (arrived.covered_bytes() != message_bytes) return Placed::kNew;
   }
   Finish(index, Request::Outcome::kOk, message_bytes);
@@ -132,11 +152,18 @@ std::optional<wire::Cargo> ReceiveFlow::Next() {
   return grant;
 }
 
-// The target stays empty: here the host places the bytes.
+// Where the memory is not registered, the target stays empty and the host
+// places the bytes.
 wire::Grant ReceiveFlow::Describe(const wire::Cargo& grant) const {
   const Message* message = Find(grant.message);
   HAWSER_CHECK(message != nullptr);
-  return {.capacity_bytes = message->request->memory.length, .target = {}};
+  const MemorySlice& memory = message->request->memory;
+  wire::Grant content;
+  content.capacity_bytes = memory.length;
+  if (memory.key != 0) {
+    content.target = {reinterpret_cast<uint64_t>(memory.data), memory.key};
+  }
+  return content;
 }
 
 MessageId ReceiveFlow::IdOf(uint64_t index) const {

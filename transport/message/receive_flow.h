@@ -35,6 +35,9 @@ class ReceiveFlow {
   bool idle() const;   // No request is open.
   // Messages that were granted and have not been received.
   uint64_t granted() const { return next_grant_ - messages_.begin(); }
+  // A grant has told where its bytes belong, and a NIC may be putting them
+  // there.
+  bool exposed() const;
   // All messages before this one have been received whole.
   MessageId first_open() const { return IdOf(messages_.begin()); }
 
@@ -44,6 +47,8 @@ class ReceiveFlow {
   enum class Placed : uint8_t { kNew, kDuplicate, kUnexpected };
   Placed OnData(const wire::Cargo& cargo, uint32_t message_bytes,
                 std::span<const std::byte> payload);
+  // The same of bytes that the NIC has put where they belong.
+  Placed OnPlaced(const wire::Cargo& cargo, uint32_t message_bytes);
   void OnSettled(const wire::Cargo& grant, bool delivered);
   // Every request is done and says why; later ones are done at once.
   void OnFailed(Request::Outcome why);
@@ -62,6 +67,9 @@ class ReceiveFlow {
   MessageId IdOf(uint64_t index) const;
   int64_t Ahead(MessageId message) const;        // Of the oldest open one.
   const Message* Find(MessageId message) const;  // nullptr: not open.
+  // `bytes`: cargo.length of them; null: they are home.
+  Placed Take(const wire::Cargo& cargo, uint32_t message_bytes,
+              const std::byte* bytes);
   void Finish(uint64_t index, Request::Outcome how, uint32_t bytes);
 
   FlowId id_;

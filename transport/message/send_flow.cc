@@ -72,7 +72,7 @@ bool SendFlow::OnGrant(MessageId message, const wire::Grant& grant) {
   const uint64_t index = messages_.begin() + static_cast<uint64_t>(ahead);
   if (granted_[index % kMaxGrants]) return true;
   granted_[index % kMaxGrants] = true;
-  granted_capacity_bytes_[index % kMaxGrants] = grant.capacity_bytes;
+  grants_[index % kMaxGrants] = grant;
   if (messages_.contains(index)) Admit(index);
   return true;
 }
@@ -123,6 +123,21 @@ std::optional<wire::Cargo> SendFlow::Next(uint32_t max_bytes) {
   return std::nullopt;
 }
 
+RemoteSlice SendFlow::NextTarget() const {
+  if (!lost_.empty() || sendable_ == 0) return {};
+  const Message& message = messages_[OldestSendable()];
+  // Both NICs must reach their memory.
+  if (message.target.key == 0 || message.request->memory.key == 0) return {};
+  return {message.target.address + message.sent_bytes, message.target.key};
+}
+
+RemoteSlice SendFlow::Target(const wire::Cargo& cargo) const {
+  const Message* message = Find(cargo.message);
+  HAWSER_CHECK(message != nullptr);
+  if (message->target.key == 0) return {};
+  return {message->target.address + cargo.offset, message->target.key};
+}
+
 MemorySlice SendFlow::Payload(const wire::Cargo& cargo) const {
   const Message* message = Find(cargo.message);
   HAWSER_CHECK(message != nullptr);
@@ -157,8 +172,9 @@ const SendFlow::Message* SendFlow::Find(MessageId message) const {
 // A message and its grant have met.
 void SendFlow::Admit(uint64_t index) {
   Message& message = messages_[index];
-  message.truncated =
-      message.bytes > granted_capacity_bytes_[index % kMaxGrants];
+  const wire::Grant& grant = grants_[index % kMaxGrants];
+  message.truncated = message.bytes > grant.capacity_bytes;
+  message.target = grant.target;
   message.bytes_to_send = message.truncated ? 0 : message.bytes;
   sendable_ |= Bit(index);
 }
@@ -193,12 +209,15 @@ wire::Cargo SendFlow::NextLost(uint32_t max_bytes) {
   return cargo;
 }
 
-wire::Cargo SendFlow::NextNew(uint32_t max_bytes) {
+uint64_t SendFlow::OldestSendable() const {
   // Turned so that bit 0 is the oldest message.
   const int turn = static_cast<int>(messages_.begin() % kMaxOpenMessages);
-  const uint64_t index =
-      messages_.begin() +
-      static_cast<uint64_t>(std::countr_zero(std::rotr(sendable_, turn)));
+  return messages_.begin() +
+         static_cast<uint64_t>(std::countr_zero(std::rotr(sendable_, turn)));
+}
+
+wire::Cargo SendFlow::NextNew(uint32_t max_bytes) {
+  const uint64_t index = OldestSendable();
   Message& message = messages_[index];
   wire::Cargo cargo;
   cargo.kind = wire::CargoKind::kData;

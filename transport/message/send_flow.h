@@ -41,6 +41,10 @@ class SendFlow {
   bool idle() const;   // No request is open.
   // True length of an open message, also of one that is truncated.
   uint32_t message_bytes(MessageId message) const;
+  bool open(MessageId message) const { return Find(message) != nullptr; }
+  // Where there the bytes of a cargo of an open message belong; key == 0: only
+  // the far host can put them there.
+  RemoteSlice Target(const wire::Cargo& cargo) const;
 
   // B. What happened.
   void OnSubmitted(Request* request);
@@ -56,6 +60,8 @@ class SendFlow {
   // C. What next. Lost bytes before new ones, older messages before younger;
   // at most `max_bytes` (a multiple of kLineBytes, > 0) of payload.
   std::optional<wire::Cargo> Next(uint32_t max_bytes);
+  // The Target of what Next would return if that is a first copy.
+  RemoteSlice NextTarget() const;
   // Of a cargo whose fate is open.
   MemorySlice Payload(const wire::Cargo& cargo) const;
 
@@ -67,6 +73,7 @@ class SendFlow {
     uint32_t sent_bytes = 0;     // Cut off so far, first copies.
     uint32_t settled_bytes = 0;
     bool truncated = false;
+    RemoteSlice target = {};
   };
 
   MessageId IdOf(uint64_t index) const;
@@ -77,6 +84,7 @@ class SendFlow {
   void Finish(Message& message);
   wire::Cargo NextLost(uint32_t max_bytes);
   wire::Cargo NextNew(uint32_t max_bytes);
+  uint64_t OldestSendable() const;
 
   FlowId id_;
   MessageId first_;
@@ -86,7 +94,7 @@ class SendFlow {
   static_assert(kMaxOpenMessages == 64, "one bit of sendable_ each");
   // Both by index modulo kMaxGrants, from messages_.begin() on.
   std::bitset<kMaxGrants> granted_;
-  std::array<uint32_t, kMaxGrants> granted_capacity_bytes_ = {};
+  std::array<wire::Grant, kMaxGrants> grants_ = {};
   std::vector<wire::Cargo> lost_;  // To be sent again; a heap, oldest on top.
   bool failed_ = false;
   Request::Outcome failure_ = Request::Outcome::kOk;

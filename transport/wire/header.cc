@@ -39,6 +39,7 @@ constexpr uint16_t kResend = 1 << 11;
 constexpr uint16_t kFromSender = 1 << 12;
 constexpr uint16_t kPadded = 1 << 13;
 constexpr uint16_t kPayloadChecked = 1 << 14;
+constexpr uint16_t kPlaced = 1 << 15;
 static_assert(kAckWindow == kSpanMask + 1);
 
 bool IsNumbered(PacketKind kind) {
@@ -50,7 +51,7 @@ bool IsNumbered(PacketKind kind) {
 constexpr uint16_t FlagsOf(CargoKind kind) {
   switch (kind) {
     case CargoKind::kData:
-      return kAckNow | kResend | kPayloadChecked;
+      return kAckNow | kResend | kPayloadChecked | kPlaced;
     case CargoKind::kGrant:
       return kAckNow | kResend;
     case CargoKind::kClose:
@@ -162,6 +163,7 @@ uint16_t SpanAndFlags(const PacketHeader& header) {
   if (header.cargo.from_sender) flags |= kFromSender;
   if (header.padded) flags |= kPadded;
   if (header.payload_checked) flags |= kPayloadChecked;
+  if (header.cargo.placed) flags |= kPlaced;
   return header.open_span | (flags & FlagsOf(header.cargo.kind));
 }
 
@@ -172,6 +174,7 @@ bool TakeSpanAndFlags(uint16_t bits, PacketHeader& header) {
   header.ack_now = bits & kAckNow;
   header.padded = bits & kPadded;
   header.payload_checked = bits & kPayloadChecked;
+  header.cargo.placed = bits & kPlaced;
   header.cargo.resend = bits & kResend;
   header.cargo.from_sender = bits & kFromSender;
   return true;
@@ -302,6 +305,12 @@ std::optional<DecodedPacket> DecodePacket(std::span<const std::byte> in,
       cargo.length = static_cast<uint32_t>(rest.size());
       header.message_bytes = from.Take<uint32_t>();
       const auto check_or_length = from.Take<uint32_t>();
+      if (cargo.placed) {
+        if (!rest.empty() || header.payload_checked || cargo.resend) {
+          return std::nullopt;
+        }
+        cargo.length = check_or_length;
+      }
       if (!LiesWithinMessage(header)) return std::nullopt;
       if (header.payload_checked) {
         if (check_or_length != CheckOf(rest, key)) return std::nullopt;

@@ -38,6 +38,9 @@ struct Cargo {
   bool resend = false;
   // kClose: true if it was the sending half that closed. Else false.
   bool from_sender = false;
+  // kData: the far NIC puts the first copy where it belongs; see
+  // docs/decisions/0017. Of a resend: that was so, and binds it to its path.
+  bool placed = false;
   FlowId flow;  // Our own id; Encode is given the far end's.
   // kClose by the receiving half: all messages before this one were received.
   MessageId message;
@@ -50,7 +53,8 @@ static_assert(sizeof(Cargo) == 20);
 // The content of a kGrant, described from the current state when it leaves.
 struct Grant {
   uint32_t capacity_bytes = 0;  // Of the posted receive.
-  RemoteSlice target;           // key == 0: the host places the bytes.
+  RemoteSlice target;           // key == 0: the host places the bytes. Else
+                                // the number of the memory's registration.
 };
 
 // One attempt at one cargo. Numbers are never reused.
@@ -161,13 +165,15 @@ size_t EncodeGoodbye(PeerId peer, PacketKey key, std::span<std::byte> out);
 // whole, or not intact", and is a counted drop.
 std::optional<Prologue> DecodePrologue(std::span<const std::byte> in);
 struct DecodedPacket {
-  PacketHeader header;                 // `number` holds the low 32 bits only.
-  std::span<const std::byte> payload;  // What follows the header; kData only.
+  PacketHeader header;  // `number` holds the low 32 bits only.
+  // What follows the header; kData only. Empty if the cargo is placed: the
+  // bytes are home already, if whoever received the packet says so as well.
+  std::span<const std::byte> payload;
 };
 // Checks the header (and, if it carries a check, the payload) under `key`.
 // cargo.length is payload.size(), which a header without a payload check
-// states and is held to. A kData packet whose bytes lie outside of its message
-// is malformed.
+// states and is held to; where the cargo is placed, it is what that states. A
+// kData packet whose bytes lie outside of its message is malformed.
 std::optional<DecodedPacket> DecodePacket(std::span<const std::byte> in,
                                           PacketKey key);
 // False: malformed. `out->acks[i].largest` holds the low 32 bits only.
