@@ -18,6 +18,10 @@ struct TxPacket {
   uint16_t entropy = 0;               // Below entropies().
   std::span<const std::byte> header;  // Copied or sent before Send returns,
   MemorySlice payload;                // and so is this. May be empty.
+  // key != 0: the far NIC puts the payload there, and the packet is received
+  // as its header alone. Only where CanPlace; the payload has a key, too, and
+  // stays as it is until the far side has answered or the way is buried.
+  RemoteSlice target = {};
 };
 
 struct RxPacket {
@@ -26,6 +30,14 @@ struct RxPacket {
   // How long the packet had waited on this host when Receive returned it; 0
   // where the datapath cannot tell.
   Duration waited;
+  // So many bytes of payload, which are not in `bytes`, were placed by the NIC.
+  uint32_t placed_bytes = 0;
+};
+
+// One way over a plane. What was sent over it stays in order, or gets lost.
+struct Way {
+  PeerId peer;
+  uint16_t entropy = 0;
 };
 
 struct DatapathCounts {         // Free-running.
@@ -57,10 +69,31 @@ class Datapath {
   // tx_room() is 0, when calling Receive may make it grow. Readable once too
   // often does no harm. -1: must be polled.
   virtual int poll_fd() const = 0;
+  // Where the NIC can place payload (the functions below are then more than
+  // nothing): a packet over this way may have this target, now.
+  virtual bool CanPlace(const Way&, const RemoteSlice&) const { return false; }
+  // It broke, and has to be buried: what was given to it may yet be placed.
+  virtual bool broken(const Way&) const { return false; }
+  // The most payload of a packet with a target; at most 65408.
+  virtual uint32_t max_placed_bytes(PeerId) const { return 0; }
 
   // B. What happened: a peer can be reached there / is gone.
   virtual bool OpenPeer(PeerId peer, const PlaneAddress& there) = 0;
   virtual void ClosePeer(PeerId peer) = 0;
+  // Memory that may be the payload of what has a target, and be one, under a
+  // number that is never used again. False: this NIC cannot reach it. After
+  // Unregister none of it is touched any more.
+  virtual bool Register(uint32_t, std::span<std::byte>) { return true; }
+  virtual void Unregister(uint32_t) {}
+  // Nothing that was sent to this host by the peer is placed after this: its
+  // ways here are shut. It will find out, and bury them.
+  virtual void ShutEars(PeerId) {}
+  // Buries a way: nothing more leaves of what was given to it, the far side is
+  // asked to shut its ear for all that is still on its way, and a new one is
+  // made under the same entropy, which the network may hash otherwise. Asks
+  // again, over other ways, where that is going on. TakeBuried says when it is
+  // done; meanwhile packets without a target pass, on some other way.
+  virtual void Bury(const Way&) {}
 
   // C. What next.
   // Cannot fail: what the system refuses is lost, and counted. At most
@@ -70,6 +103,8 @@ class Datapath {
   // must have been recycled.
   virtual size_t Receive(std::span<RxPacket> out) = 0;
   virtual void Recycle() = 0;
+  // One that has been buried on both sides since it was asked for; false: none.
+  virtual bool TakeBuried(Way*) { return false; }
 };
 
 }  // namespace hawser

@@ -51,6 +51,9 @@ bool Engine::quiet() const {
       }
       if (path.ack_deadline() != Time::Never()) return false;
     }
+    for (const PathBond& bond : peer->bonds) {
+      if (!bond.lost.empty()) return false;
+    }
   }
   return true;
 }
@@ -139,6 +142,7 @@ absl::Status Engine::OpenPeer(Peer& peer, const wire::Introduction& theirs,
                               planes_[plane]->max_packet_bytes(peer.id)),
         path_options_);
   }
+  peer.bonds.resize(count);
   peer.sendable.assign((count + 63) / 64, 0);
   peer.ack_waiting.assign((count + 63) / 64, 0);
   peer.arriving.assign((count + 63) / 64, 0);
@@ -181,6 +185,7 @@ void Engine::CloseFlow(FlowRecord& record, Time now) {
   std::erase(blocked_, &record);
   const bool sends = record.send != nullptr;
   (sends ? peer.ready_sends : peer.ready_receives).Remove(&record);
+  EndPlacing(record, now);
   if (record.busy) --peer.busy_flows;
   if (peer.alive() && record.far_id != kNoFlow && !record.far_closed) {
     wire::Cargo close;
@@ -250,7 +255,16 @@ void Engine::LookAfter(Peer& peer, Time now) {
       }
       Learn(peer, path, summary, 0);
       Settle(peer, now);
+      // Its way may be wedged; and as long as it is silent, each new one is
+      // another chance.
+      if (path.state() == Path::State::kSuspect &&
+          PlaneOf(peer, path).max_placed_bytes(peer.id) > 0 &&
+          !peer.bonds[path.id().value].burying) {
+        Bury(peer, path, now);
+      }
     }
+    const PathBond& bond = peer.bonds[path.id().value];
+    if (bond.burying && bond.ask_at <= now) Bury(peer, path, now);
     if (path.probe_wanted() && path.state() == Path::State::kOpen) {
       ++asked;
       silent = path.id();
@@ -308,6 +322,28 @@ Path& Engine::NextAsked(Peer& peer, PathId silent) {
   return next();
 }
 
+void Engine::Bury(Peer& peer, Path& path, Time now) {
+  PathBond& bond = peer.bonds[path.id().value];
+  if (!bond.burying) metrics_.paths_buried.Add(1);
+  bond.burying = peer.has_bonds = true;
+  bond.ask_at = now + path.rto();
+  PlaneOf(peer, path).Bury(WayOf(peer, path));
+}
+
+void Engine::EndPlacing(FlowRecord& record, Time now) {
+  Peer& peer = *record.peer;
+  if (!peer.alive()) return;
+  if (record.receive) {
+    if (!record.receive->exposed()) return;
+    for (Datapath* plane : planes_) plane->ShutEars(peer.id);
+  } else if (!record.idle()) {
+    for (Path& path : peer.paths) {
+      if (PlaneOf(peer, path).max_placed_bytes(peer.id) == 0) continue;
+      if (!peer.bonds[path.id().value].burying) Bury(peer, path, now);
+    }
+  }
+}
+
 void Engine::LosePeer(Peer& peer, std::string cause, Time now) {
   for (Path& path : peer.paths) path.OnPeerLost(settled_);
   settled_.clear();
@@ -315,6 +351,9 @@ void Engine::LosePeer(Peer& peer, std::string cause, Time now) {
   peer.state = Peer::State::kLost;
   peer.cause = absl::StrCat("peer ", peer.name, " is lost: ", cause);
   if (peer.busy_flows > 0) metrics_.peers_lost.Add(1);
+  // Before anybody is told that memory is free again.
+  for (Datapath* plane : planes_) plane->ClosePeer(peer.id);
+  peer.bonds = std::vector<PathBond>();
   // Peers are never forgotten, for whoever comes back must be told; a process
   // that outlives many may not keep all that they needed.
   peer.paths = std::vector<Path>();
@@ -334,7 +373,6 @@ void Engine::LosePeer(Peer& peer, std::string cause, Time now) {
   peer.receives.ForEach(fail);
   while (!peer.ready_sends.empty()) peer.ready_sends.Pop();
   while (!peer.ready_receives.empty()) peer.ready_receives.Pop();
-  for (Datapath* plane : planes_) plane->ClosePeer(peer.id);
   Touch(peer);
 }
 
@@ -392,6 +430,11 @@ Time Engine::DeadlineOf(const Peer& peer, bool room) const {
   }
   if (peer.needed()) {
     next = std::min({next, LostAt(peer), NextSignAt(peer)});
+    if (peer.has_bonds) {
+      for (const PathBond& bond : peer.bonds) {
+        if (bond.burying) next = std::min(next, bond.ask_at);
+      }
+    }
   }
   return next;
 }

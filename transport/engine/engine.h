@@ -100,6 +100,8 @@ class Engine {
   static constexpr int kGoodbyes = 3;
   // A goodbye may overtake the last data and acks on other paths.
   static constexpr Duration kLeavingGrace = Duration::Millis(100);
+  // What is smaller travels with its header, which is one packet and not two.
+  static constexpr uint32_t kLeastPlacedBytes = 1024;
   // Signs of life asked for per peer timeout, and how many must have gone
   // unanswered before a peer is lost: a host that stood still itself for the
   // whole timeout has heard nobody, and must ask first.
@@ -114,6 +116,7 @@ class Engine {
   void OnAcks(Peer& peer, std::span<const std::byte> bytes, Duration waited,
               Time now);
   void Settle(Peer& peer, Time now);  // What is in settled_.
+  void TakeBuried(uint16_t plane, Time now);
   void Learn(Peer& peer, Path& path, const AckSummary& summary,
              uint64_t marked);
 
@@ -131,14 +134,18 @@ class Engine {
   bool SendCargoTo(Peer& peer, size_t& budget, Time now);
   size_t RoomFor(const Peer& peer, const Path& path);  // For one burst.
   size_t SendBurst(Peer& peer, Path& path, size_t most, Time now);
-  std::optional<wire::Cargo> NextCargo(Peer& peer, FlowRecord** record,
+  std::optional<wire::Cargo> NextCargo(Peer& peer, const Path& path,
+                                       FlowRecord** record,
                                        uint32_t max_payload);
+  bool SendBound(Peer& peer, Path& path, size_t& budget, Time now);
   void SendPacket(Peer& peer, const Path& path, const FlowRecord* record,
                   const wire::Cargo& cargo, const Path::Numbered& numbered,
                   bool ack_now);
   void SendWantedProbe(Peer& peer, Path& path, Time now);
   // Padded to `bytes`, or to the most that its plane takes. False: no room.
   bool SendProbe(Peer& peer, Path& path, uint32_t bytes, Time now);
+  // The most payload that the far NIC would place; 0: it places none.
+  uint32_t MaxPlaced(const Peer& peer, const Path& path) const;
   // The largest packet: that the plane would take, and that is sent.
   uint32_t MostBytes(const Peer& peer, const Path& path) const;
   uint32_t MaxPacket(const Peer& peer, const Path& path) const;
@@ -150,6 +157,12 @@ class Engine {
   void StagePacket(const Peer& peer, const Path& path,
                    std::span<const std::byte> header, MemorySlice payload);
   Stage& StageOf(const Peer& peer, const Path& path);
+  Datapath& PlaneOf(const Peer& peer, const Path& path) const {
+    return *planes_[peer.places[path.id().value].plane];
+  }
+  Way WayOf(const Peer& peer, const Path& path) const {
+    return {peer.id, peer.places[path.id().value].entropy};
+  }
   void FlushAll();
 
   // engine.cc
@@ -158,6 +171,10 @@ class Engine {
   // The path whose turn it is to be asked. With `silent`: an open path, and not
   // that one, if there is any.
   Path& NextAsked(Peer& peer, PathId silent);
+  // Once more, if it is going on.
+  void Bury(Peer& peer, Path& path, Time now);
+  // No NIC may touch the flow's memory after this.
+  void EndPlacing(FlowRecord& record, Time now);
   void LosePeer(Peer& peer, std::string cause, Time now);
   void Touch(Peer& peer);
   void Hear(Peer& peer, Time now);  // Something intact came from it.

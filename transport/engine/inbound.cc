@@ -16,7 +16,7 @@ bool Engine::Receive(Time now) {
   bool any = false;
   if (!std::exchange(more_mail_, false)) more_mail_since_ = now;
   std::array<RxPacket, kReceiveBatch> batch;
-  for (Datapath* plane : planes_) {
+  for (Datapath* const& plane : planes_) {
     const size_t count = plane->Receive(batch);
     for (const RxPacket& datagram : std::span(batch).first(count)) {
       wire::BundleReader packets(datagram.bytes);
@@ -25,6 +25,7 @@ bool Engine::Receive(Time now) {
       }
     }
     plane->Recycle();
+    TakeBuried(static_cast<uint16_t>(&plane - planes_.data()), now);
     any |= count > 0;
     more_mail_ |= count == batch.size();
   }
@@ -57,7 +58,10 @@ void Engine::OnPacket(std::span<const std::byte> bytes,
     return;
   }
   auto decoded = wire::DecodePacket(bytes, peer.rx_key);
-  if (!decoded || decoded->header.path.value >= peer.paths.size()) {
+  if (!decoded || decoded->header.path.value >= peer.paths.size() ||
+      // What the packet says of its payload, and what the NIC did.
+      (decoded->header.cargo.placed ? decoded->header.cargo.length : 0) !=
+          datagram.placed_bytes) {
     return metrics_.packets_malformed.Add(1);
   }
   Path& path = peer.paths[decoded->header.path.value];
@@ -92,10 +96,13 @@ void Engine::OnCargo(Peer& peer, const wire::DecodedPacket& packet, Time now) {
     case wire::CargoKind::kData: {
       FlowRecord* record = peer.receives.Find(cargo.flow);
       if (record == nullptr) return metrics_.packets_unexpected.Add(1);
-      switch (record->receive->OnData(cargo, packet.header.message_bytes,
-                                      packet.payload)) {
+      const auto message_bytes = packet.header.message_bytes;
+      switch (cargo.placed ? record->receive->OnPlaced(cargo, message_bytes)
+                           : record->receive->OnData(cargo, message_bytes,
+                                                     packet.payload)) {
         case ReceiveFlow::Placed::kNew:
-          metrics_.bytes_received.Add(packet.payload.size());
+          metrics_.bytes_received.Add(cargo.length);
+          if (cargo.placed) metrics_.bytes_placed.Add(cargo.length);
           UpdateBusy(*record, now);
           return;
         case ReceiveFlow::Placed::kDuplicate:
@@ -118,6 +125,7 @@ void Engine::OnCargo(Peer& peer, const wire::DecodedPacket& packet, Time now) {
       FlowRecord* record = cargo.from_sender ? peer.receives.Find(cargo.flow)
                                              : peer.sends.Find(cargo.flow);
       if (record == nullptr) return;  // Both halves closed at once.
+      EndPlacing(*record, now);
       record->far_closed = true;
       if (!cargo.from_sender) record->send->OnReceived(cargo.message);
       record->OnFailed(Request::Outcome::kClosed);
@@ -185,6 +193,11 @@ void Engine::Settle(Peer& peer, Time now) {
     const wire::Cargo& cargo = settled.cargo;
     switch (cargo.kind) {
       case wire::CargoKind::kData:
+        if (!delivered && cargo.placed) {
+          peer.bonds[settled.path.value].lost.push_back(cargo);
+          peer.has_bonds = true;
+          break;
+        }
         if (FlowRecord* record = peer.sends.Find(cargo.flow)) {
           if (delivered) metrics_.bytes_delivered.Add(cargo.length);
           record->send->OnSettled(cargo, delivered);
@@ -211,6 +224,31 @@ void Engine::Settle(Peer& peer, Time now) {
     }
   }
   settled_.clear();
+}
+
+// A way has gone, on both sides: what was bound to its path may go anywhere.
+void Engine::TakeBuried(uint16_t plane, Time now) {
+  Way way;
+  while (planes_[plane]->TakeBuried(&way)) {
+    if (way.peer.value >= peers_.size()) continue;
+    Peer& peer = *peers_[way.peer.value];
+    for (size_t p = 0; p < peer.paths.size(); ++p) {
+      PathBond& bond = peer.bonds[p];
+      const PathPlace& place = peer.places[p];
+      if (!bond.burying || place.plane != plane ||
+          place.entropy != way.entropy) {
+        continue;
+      }
+      bond.burying = false;
+      for (wire::Cargo& cargo : bond.lost) {
+        cargo.placed = false;
+        settled_.push_back({cargo, peer.paths[p].id(), Fate::kLost});
+      }
+      bond.lost.clear();
+      Settle(peer, now);
+    }
+    Touch(peer);
+  }
 }
 
 }  // namespace hawser

@@ -35,10 +35,15 @@ std::span<const MetricRow> EngineMetricRows() {
        "Payload that was sent and acked."},
       {"bytes_received", &EngineMetrics::bytes_received,
        "Payload that was placed in receive buffers."},
+      {"bytes_placed", &EngineMetrics::bytes_placed,
+       "Of those, payload that the NIC put there."},
       {"paths_suspected", &EngineMetrics::paths_suspected,
        "Times a path fell silent and its cargo moved to others."},
       {"paths_reopened", &EngineMetrics::paths_reopened,
        "Times a suspect path answered and was used again."},
+      {"paths_buried", &EngineMetrics::paths_buried,
+       "Times a path's way was given up, with what may still be on it, for a "
+       "new one."},
       {"peers_lost", &EngineMetrics::peers_lost,
        "Peers that were gone while requests were open: not heard for the peer "
        "timeout, or they said goodbye."},

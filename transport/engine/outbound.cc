@@ -224,14 +224,23 @@ bool Engine::SendCargoTo(Peer& peer, size_t& budget, Time now) {
     peer.probes_wanted = false;
     for (Path& path : peer.paths) SendWantedProbe(peer, path, now);
   }
-  if (!peer.HasCargo()) return false;
+  bool sent = false;
+  for (Path& path : peer.paths) {
+    // Asked of few planes, and of those for each turn with work.
+    if (PlaneOf(peer, path).max_placed_bytes(peer.id) == 0) continue;
+    PathBond& bond = peer.bonds[path.id().value];
+    if (!bond.burying && PlaneOf(peer, path).broken(WayOf(peer, path))) {
+      Bury(peer, path, now);
+    }
+    sent |= SendBound(peer, path, budget, now);
+  }
+  if (!peer.HasCargo()) return sent;
   if (peer.HasOnlyGrants() && peer.grants_by != Time::Never() &&
       now < peer.grants_by && !AckDue(peer, now)) {
-    return false;
+    return sent;
   }
   peer.grants_by = Time::Never();
   for (const Path& path : peer.paths) RefreshSendable(peer, path, now);
-  bool sent = false;
   bool sent_data = false;
   while (budget > 0 && peer.HasCargo()) {
     const PathId id = peer.scheduler->Pick({peer.paths, peer.sendable}, now);
@@ -281,7 +290,7 @@ size_t Engine::SendBurst(Peer& peer, Path& path, size_t most, Time now) {
   size_t count = 0;
   while (count < most) {
     FlowRecord* record = nullptr;
-    const auto cargo = NextCargo(peer, &record, max_payload);
+    const auto cargo = NextCargo(peer, path, &record, max_payload);
     if (!cargo) break;
     ++count;
     const Path::Numbered numbered = path.Send(
@@ -299,7 +308,43 @@ size_t Engine::SendBurst(Peer& peer, Path& path, size_t most, Time now) {
   return count;
 }
 
-std::optional<wire::Cargo> Engine::NextCargo(Peer& peer, FlowRecord** record,
+// What is bound to a path leaves over it, behind its first copy.
+bool Engine::SendBound(Peer& peer, Path& path, size_t& budget, Time now) {
+  PathBond& bond = peer.bonds[path.id().value];
+  const uint32_t full = MaxPacket(peer, path);
+  const uint32_t max_payload =
+      (full - static_cast<uint32_t>(wire::kDataHeaderBytes)) / kLineBytes *
+      kLineBytes;
+  bool sent = false;
+  while (budget > 0 && !bond.burying && !bond.lost.empty() &&
+         StageOf(peer, path).MakeRoom() && path.CanSend(full, now)) {
+    wire::Cargo& oldest = bond.lost.front();
+    FlowRecord* record = peer.sends.Find(oldest.flow);
+    // It may have failed, or been received by way of another copy.
+    const bool open = record != nullptr && record->send->open(oldest.message);
+    wire::Cargo cargo = oldest;
+    cargo.resend = true;
+    cargo.length = std::min(cargo.length, max_payload);
+    oldest.offset += cargo.length;
+    oldest.length -= cargo.length;
+    if (!open || oldest.length == 0) bond.lost.erase(bond.lost.begin());
+    if (!open) continue;
+    const Path::Numbered numbered = path.Send(
+        cargo, static_cast<uint32_t>(wire::kDataHeaderBytes) + cargo.length,
+        now);
+    SendPacket(peer, path, record, cargo, numbered, bond.lost.empty());
+    --budget;
+    sent = true;
+  }
+  if (!bond.lost.empty() && !bond.burying &&
+      (budget == 0 || !StageOf(peer, path).MakeRoom())) {
+    unserved_.push_back(&peer);
+  }
+  return sent;
+}
+
+std::optional<wire::Cargo> Engine::NextCargo(Peer& peer, const Path& path,
+                                             FlowRecord** record,
                                              uint32_t max_payload) {
   *record = nullptr;
   if (!peer.closes.empty()) {
@@ -315,7 +360,15 @@ std::optional<wire::Cargo> Engine::NextCargo(Peer& peer, FlowRecord** record,
   }
   while (!peer.ready_sends.empty()) {
     *record = peer.ready_sends.Pop();
-    auto cargo = (*record)->send->Next(max_payload);
+    SendFlow& flow = *(*record)->send;
+    const RemoteSlice target = flow.NextTarget();
+    const uint32_t max_placed = target.key == 0 ? 0 : MaxPlaced(peer, path);
+    const bool place = max_placed > 0 &&
+                       PlaneOf(peer, path).CanPlace(WayOf(peer, path), target);
+    auto cargo = flow.Next(place ? max_placed : max_payload);
+    if (cargo && place) {
+      cargo->placed = cargo->length >= std::min(kLeastPlacedBytes, max_payload);
+    }
     if ((*record)->ready()) peer.ready_sends.Push(*record);
     if (cargo) return cargo;
   }
@@ -332,6 +385,7 @@ void Engine::SendPacket(Peer& peer, const Path& path, const FlowRecord* record,
   header.open_span = numbered.open_span;
   header.ack_now = ack_now;
   header.cargo = cargo;
+  header.cargo.placed = cargo.placed && !cargo.resend;
   MemorySlice payload;
   // A close carries the far end's id already: our half may be gone.
   if (record != nullptr) header.cargo.flow = record->far_id;
@@ -345,6 +399,16 @@ void Engine::SendPacket(Peer& peer, const Path& path, const FlowRecord* record,
       header.payload_check =
           wire::CheckOf({payload.data, payload.length}, peer.tx_key);
     }
+  }
+  if (header.cargo.placed) {
+    std::array<std::byte, wire::kMaxHeaderBytes> bytes;
+    const size_t size = wire::EncodePacket(header, peer.tx_key, bytes);
+    StageOf(peer, path)
+        .AddPlaced(peer.id, WayOf(peer, path).entropy,
+                   std::span(bytes).first(size), payload,
+                   record->send->Target(cargo));
+    metrics_.packets_sent.Add(1);
+    return;
   }
   EncodeAndStage(peer, header, payload);
   if (cargo.resend) metrics_.packets_resent.Add(1);
@@ -392,6 +456,17 @@ void Engine::EncodeAndStage(const Peer& peer, const wire::PacketHeader& header,
 }
 
 // --- The door --------------------------------------------------------------
+
+uint32_t Engine::MaxPlaced(const Peer& peer, const Path& path) const {
+  // A check over the payload would have to be made by the host, which does not
+  // see it come.
+  if (check_payload_ || path.state() != Path::State::kOpen) return 0;
+  const uint32_t most = std::min(PlaneOf(peer, path).max_placed_bytes(peer.id),
+                                 static_cast<uint32_t>(config_.packet_bytes));
+  const auto header = static_cast<uint32_t>(wire::kDataHeaderBytes);
+  return (std::min(most + header, path.max_packet_bytes()) - header) /
+         kLineBytes * kLineBytes;
+}
 
 uint32_t Engine::MaxPacket(const Peer& peer, const Path& path) const {
   return std::min(MostBytes(peer, path), path.max_packet_bytes());

@@ -87,6 +87,15 @@ class FlowTable {
   std::vector<uint16_t> free_;
 };
 
+// What binds cargo to a path: where the far NIC was to place the first copy, a
+// resend must follow that over the same way, and nobody else may have it before
+// the way is buried on both sides.
+struct PathBond {
+  std::vector<wire::Cargo> lost;  // To be sent again, over this path.
+  bool burying = false;
+  Time ask_at;  // While burying: when to ask again.
+};
+
 struct Peer {
   using State = PeerState;
 
@@ -103,6 +112,8 @@ struct Peer {
 
   std::vector<Path> paths;            // Sized when it opens, then fixed.
   std::vector<PathPlace> places;      // Of each path.
+  std::vector<PathBond> bonds;        // Of each path.
+  bool has_bonds = false;             // Some path has, or had, one.
   std::vector<uint64_t> sendable;     // One bit per path.
   std::vector<uint64_t> ack_waiting;  // The same: packets no ack spoke of.
   // The same: on which anything came in this span of time, and in the last.

@@ -30,7 +30,7 @@ void Stage::Add(PeerId peer, uint16_t entropy,
     Slot& slot = slots_[count_];
     slot.writer.Clear();
     slot.closed = false;
-    packets_[count_] = {peer, entropy, {}, {}};
+    packets_[count_] = {peer, entropy, {}, {}, {}};
     ++count_;
   }
   Slot& slot = slots_[count_ - 1];
@@ -43,6 +43,20 @@ void Stage::Add(PeerId peer, uint16_t entropy,
     slot.closed = true;
   }
   packet.header = std::span(slot.bytes).first(slot.writer.size());
+}
+
+void Stage::AddPlaced(PeerId peer, uint16_t entropy,
+                      std::span<const std::byte> header, MemorySlice payload,
+                      const RemoteSlice& target) {
+  HAWSER_CHECK(MakeRoom());
+  Slot& slot = slots_[count_];
+  slot.writer.Clear();
+  slot.writer.Append(header, {}, 0);
+  slot.closed = true;
+  packets_[count_] = {peer, entropy,
+                      std::span(slot.bytes).first(slot.writer.size()), payload,
+                      target};
+  ++count_;
 }
 
 void Stage::Flush() {

@@ -34,6 +34,11 @@ class Stage {
   // `max_bytes`. Only after MakeRoom has said yes.
   void Add(PeerId peer, uint16_t entropy, std::span<const std::byte> header,
            MemorySlice payload, uint32_t max_bytes);
+  // What has a target is by itself, and its payload is not copied here. Only
+  // after MakeRoom has said yes.
+  void AddPlaced(PeerId peer, uint16_t entropy,
+                 std::span<const std::byte> header, MemorySlice payload,
+                 const RemoteSlice& target);
   void Flush();
 
  private:
