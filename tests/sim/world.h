@@ -17,7 +17,8 @@ namespace hawser::sim {
 using Outcome = Request::Outcome;
 
 inline constexpr std::byte kUntouched{0xc5};
-inline constexpr std::byte kScribble{0x3a};
+inline constexpr std::byte kScribble{0x3a};  // Over what was received,
+inline constexpr std::byte kSpent{0x5c};     // and over what was sent.
 
 // Eight paths over one plane, and an RTT of about 20 us.
 inline HostOptions UsualHost() {
@@ -185,7 +186,8 @@ class Stream {
     }
   }
   void Test() {
-    TestEnd(sends, [&](size_t m, Outcome, uint32_t) { Scribble(sent_[m]); });
+    TestEnd(sends,
+            [&](size_t m, Outcome, uint32_t) { Scribble(sent_[m], kSpent); });
     TestEnd(receives, [&](size_t m, Outcome outcome, uint32_t bytes) {
       if (outcome == Outcome::kOk) {
         const auto content = Content(m);
@@ -198,7 +200,7 @@ class Stream {
             received_[m].end(), [](std::byte b) { return b == kUntouched; }))
             << "beyond message " << m;
       }
-      Scribble(received_[m]);
+      Scribble(received_[m], kScribble);
       scribbled_[m] = true;
     });
   }
@@ -226,16 +228,16 @@ class Stream {
     sim_.Close(record, host);
     end.closed = true;
     if (&end == &sends) {
-      for (auto& message : sent_) Scribble(message);
+      for (auto& message : sent_) Scribble(message, kSpent);
       return;
     }
     for (size_t m = 0; m < received_.size(); ++m) {
-      Scribble(received_[m]);
+      Scribble(received_[m], kScribble);
       scribbled_[m] = true;
     }
   }
-  static void Scribble(std::vector<std::byte>& bytes) {
-    std::fill(bytes.begin(), bytes.end(), kScribble);
+  static void Scribble(std::vector<std::byte>& bytes, std::byte over) {
+    std::fill(bytes.begin(), bytes.end(), over);
   }
 
   Simulator& sim_;

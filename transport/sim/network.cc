@@ -168,6 +168,26 @@ void SimDatapath::Send(std::span<const TxPacket> batch) {
     const auto peer = peers_.find(packet.peer);
     if (peer == peers_.end()) continue;
     HAWSER_CHECK(packet.entropy < options_.entropies);
+    if (options_.max_placed_bytes > 0) {
+      const Lane& lane = lanes_[{peer->second, packet.entropy}];
+      Frame frame;
+      frame.kind = lane.buried ? Frame::Kind::kInOrder : Frame::Kind::kFree;
+      frame.entropy = packet.entropy;
+      frame.generation = lane.generation;
+      if (packet.target.key != 0) {
+        HAWSER_CHECK(lane.buried && packet.payload.key != 0);
+        frame.source = reinterpret_cast<uint64_t>(packet.payload.data);
+        frame.target = packet.target.address;
+        frame.placed_bytes = packet.payload.length;
+        SendFrame(peer->second, packet.entropy, frame, packet.header);
+        continue;
+      }
+      std::vector<std::byte> whole(packet.header.begin(), packet.header.end());
+      whole.insert(whole.end(), packet.payload.data,
+                   packet.payload.data + packet.payload.length);
+      SendFrame(peer->second, packet.entropy, frame, whole);
+      continue;
+    }
     std::vector<std::byte> bytes(packet.header.begin(), packet.header.end());
     bytes.insert(bytes.end(), packet.payload.data,
                  packet.payload.data + packet.payload.length);
@@ -178,7 +198,8 @@ void SimDatapath::Send(std::span<const TxPacket> batch) {
 }
 
 void SimDatapath::OnArrival(std::vector<std::byte> bytes, bool marked) {
-  mail_.push_back({std::move(bytes), marked, now_});
+  if (options_.max_placed_bytes > 0) return OnFrame(std::move(bytes), marked);
+  mail_.push_back({std::move(bytes), marked, now_, 0});
 }
 
 size_t SimDatapath::Receive(std::span<RxPacket> out) {
@@ -189,9 +210,120 @@ size_t SimDatapath::Receive(std::span<RxPacket> out) {
     mail_.pop_front();
   }
   for (size_t i = 0; i < count; ++i) {
-    out[i] = {lent_[i].bytes, lent_[i].marked, now_ - lent_[i].arrived_at};
+    out[i] = {lent_[i].bytes, lent_[i].marked, now_ - lent_[i].arrived_at,
+              lent_[i].placed_bytes};
   }
   return count;
+}
+
+// --- What a NIC does that places payload ------------------------------------
+
+uint64_t SimDatapath::CheckOf(const Frame& frame,
+                              std::span<const std::byte> bytes) {
+  uint64_t words[sizeof(Frame) / 8];
+  std::memcpy(words, &frame, sizeof(frame));
+  uint64_t check = bytes.size();
+  for (size_t i = 1; i < std::size(words); ++i) check = Mix64(check ^ words[i]);
+  for (const std::byte b : bytes) {
+    check = Mix64(check ^ std::to_integer<uint64_t>(b));
+  }
+  return check;
+}
+
+void SimDatapath::SendFrame(int host, uint16_t entropy, Frame frame,
+                            std::span<const std::byte> header) {
+  frame.from = host_;
+  std::vector<std::byte> bytes(sizeof(frame) + header.size() +
+                               frame.placed_bytes);
+  std::copy(header.begin(), header.end(), bytes.begin() + sizeof(frame));
+  frame.check = CheckOf(frame, std::span(bytes).subspan(sizeof(frame)));
+  std::memcpy(bytes.data(), &frame, sizeof(frame));
+  network_.OnSend({host_, host, plane_, entropy}, std::move(bytes), now_);
+}
+
+void SimDatapath::OnFrame(std::vector<std::byte> bytes, bool marked) {
+  Frame frame;
+  HAWSER_CHECK(bytes.size() >= sizeof(frame));
+  std::memcpy(&frame, bytes.data(), sizeof(frame));
+  const auto rest = std::span<const std::byte>(bytes).subspan(sizeof(frame));
+  if (frame.check != CheckOf(frame, rest)) return;
+  const auto entropies = options_.entropies;
+  switch (frame.kind) {
+    case Frame::Kind::kAsk: {
+      uint32_t& ear = ears_[{frame.from, frame.entropy}];
+      ear = std::max(ear, frame.generation);
+      Frame answer = frame;
+      answer.kind = Frame::Kind::kAnswer;
+      SendFrame(frame.from, static_cast<uint16_t>(frame.asks % entropies),
+                answer, {});
+      return;
+    }
+    case Frame::Kind::kAnswer: {
+      Lane& lane = lanes_[{frame.from, frame.entropy}];
+      if (lane.buried || lane.generation != frame.generation) return;
+      lane.buried = true;
+      for (const auto& [peer, host] : peers_) {
+        if (host != frame.from) continue;
+        buried_.push_back({peer, static_cast<uint16_t>(frame.entropy)});
+      }
+      return;
+    }
+    case Frame::Kind::kInOrder:
+      if (frame.generation < ears_[{frame.from, frame.entropy}]) return;
+      break;
+    case Frame::Kind::kFree:
+      break;
+  }
+  if (frame.placed_bytes > 0) {
+    std::memcpy(reinterpret_cast<std::byte*>(frame.target),
+                reinterpret_cast<const std::byte*>(frame.source),
+                frame.placed_bytes);
+  }
+  const auto kept = rest.first(rest.size() - frame.placed_bytes);
+  mail_.push_back(
+      {{kept.begin(), kept.end()}, marked, now_, frame.placed_bytes});
+}
+
+bool SimDatapath::CanPlace(const Way& way, const RemoteSlice& target) const {
+  if (options_.max_placed_bytes == 0 || target.key == 0) return false;
+  const auto peer = peers_.find(way.peer);
+  if (peer == peers_.end()) return false;
+  const auto lane = lanes_.find({peer->second, way.entropy});
+  return lane == lanes_.end() || lane->second.buried;
+}
+
+void SimDatapath::ShutEars(PeerId id) {
+  const auto peer = peers_.find(id);
+  if (peer == peers_.end()) return;
+  for (uint32_t i = 0; i < options_.entropies; ++i) {
+    ++ears_[{peer->second, i}];
+  }
+}
+
+void SimDatapath::Bury(const Way& way) {
+  const auto peer = peers_.find(way.peer);
+  if (peer == peers_.end()) return;
+  Lane& lane = lanes_[{peer->second, way.entropy}];
+  if (lane.buried) {
+    lane.buried = false;
+    ++lane.generation;
+  }
+  Frame ask;
+  ask.kind = Frame::Kind::kAsk;
+  ask.entropy = way.entropy;
+  ask.generation = lane.generation;
+  ask.asks = ++lane.asks;
+  SendFrame(
+      peer->second,
+      static_cast<uint16_t>((way.entropy + lane.asks) % options_.entropies),
+      ask, {});
+}
+
+bool SimDatapath::TakeBuried(Way* way) {
+  if (buried_.empty()) return false;
+  *way = buried_.front();
+  buried_.pop_front();
+  return true;
 }
 
 }  // namespace hawser::sim

@@ -133,9 +133,16 @@ struct SimDatapathOptions {
   uint32_t burst_packets = 1;
   size_t room = 64;   // Packets that Send takes until Refill.
   double defers = 0;  // The chance that one Send uses up all of it.
+  // The NIC places payload that has a target, so much at most; 0: it cannot.
+  uint32_t max_placed_bytes = 0;
 };
 
 // The fourth door: into a Network.
+//
+// Where the NIC places payload it is as careless as a real one: it reads the
+// sender's memory at the last moment, and writes to the receiver's whatever
+// still reaches an open ear, whoever owns the memory by then. A way has a
+// generation; an ear hears one generation and those that come after.
 class SimDatapath final : public Datapath {
  public:
   SimDatapath(Network& network, int host, int plane,
@@ -157,6 +164,13 @@ class SimDatapath final : public Datapath {
   void Send(std::span<const TxPacket> batch) override;
   size_t Receive(std::span<RxPacket> out) override;
   void Recycle() override { lent_.clear(); }
+  bool CanPlace(const Way& way, const RemoteSlice& target) const override;
+  uint32_t max_placed_bytes(PeerId) const override {
+    return options_.max_placed_bytes;
+  }
+  void ShutEars(PeerId peer) override;
+  void Bury(const Way& way) override;
+  bool TakeBuried(Way* way) override;
 
   // The simulator's side.
   void SetNow(Time now) { now_ = now; }
@@ -169,13 +183,38 @@ class SimDatapath final : public Datapath {
     std::vector<std::byte> bytes;
     bool marked = false;
     Time arrived_at;
+    uint32_t placed_bytes = 0;
   };
+  // What stands before the bytes of a packet where NICs place payload.
+  struct Frame {
+    enum class Kind : uint32_t { kFree, kInOrder, kAsk, kAnswer };
+    uint64_t check = 0;  // Over the rest; a NIC drops what is corrupt.
+    Kind kind = Kind::kFree;
+    int32_t from = 0;  // The host.
+    uint32_t entropy = 0;
+    uint32_t generation = 0;
+    uint64_t source = 0, target = 0;  // Addresses.
+    uint32_t placed_bytes = 0;
+    uint32_t asks = 0;
+  };
+  struct Lane {
+    uint32_t generation = 0;
+    bool buried = true;  // On both sides: the way is open.
+    uint32_t asks = 0;
+  };
+  void SendFrame(int host, uint16_t entropy, Frame frame,
+                 std::span<const std::byte> header);
+  void OnFrame(std::vector<std::byte> bytes, bool marked);
+  static uint64_t CheckOf(const Frame& frame, std::span<const std::byte> bytes);
   Network& network_;
   const int host_, plane_;
   const SimDatapathOptions options_;
   Time now_;
   size_t room_;
-  std::map<PeerId, int> peers_;  // The host behind each.
+  std::map<PeerId, int> peers_;                        // The host behind each.
+  std::map<std::pair<int, uint32_t>, Lane> lanes_;     // By host and entropy.
+  std::map<std::pair<int, uint32_t>, uint32_t> ears_;  // Generations heard.
+  std::deque<Way> buried_;
   std::deque<Letter> mail_;
   std::vector<Letter> lent_;
 };

@@ -117,7 +117,9 @@ Request* Simulator::Receive(const SimFlow& flow, std::span<std::byte> bytes) {
 Request* Simulator::Submit(FlowRecord* record, int host,
                            std::span<std::byte> bytes) {
   Request* request = record->queue.Submit(
-      {bytes.data(), static_cast<uint32_t>(bytes.size()), 0});
+      {bytes.data(), static_cast<uint32_t>(bytes.size()),
+       // All memory is registered where that makes a difference.
+       hosts_[host]->options.max_placed_bytes > 0 ? 1u : 0u});
   if (request == nullptr) return nullptr;
   hosts_[host]->engine->inbox().Ring(&record->queue);
   Due(host, now_);

@@ -1,0 +1,155 @@
+// The far NIC places the payload, and must never do so too late: what it writes
+// where a buffer is done, or closed, shows in the buffer (Stream scribbles over
+// each as soon as it has it back). docs/decisions/0012 has the rules.
+#include <algorithm>
+
+#include "gtest/gtest.h"
+#include "tests/sim/world.h"
+#include "transport/base/random.h"
+
+namespace hawser::sim {
+namespace {
+
+constexpr uint32_t kMessage = 256 * 1024;
+
+HostOptions PlacingHost() {
+  HostOptions host = UsualHost();
+  host.config.packet_bytes = 4096;
+  host.datapath.max_placed_bytes = 4096;
+  return host;
+}
+
+TEST(Placing, all_is_well__the_nic_places_almost_everything) {
+  World world(2, PlacingHost());
+  Stream stream(world, 0, 1, 64, kMessage);
+  ASSERT_TRUE(Finish(world, {&stream}));
+  stream.ExpectAllOk();
+  EXPECT_EQ(world.metrics(1).bytes_placed.value(), 64u * kMessage);
+  EXPECT_EQ(world.metrics(0).packets_resent.value(), 0u);
+}
+
+TEST(Placing, a_lost_packet__is_sent_again_over_its_own_path) {
+  World world(2, PlacingHost());
+  world.ForBoth(0, 1, [](LinkModel& link) { link.loss = 0.02; });
+  Stream stream(world, 0, 1, 64, kMessage);
+  ASSERT_TRUE(Finish(world, {&stream}));
+  stream.ExpectAllOk();
+  EXPECT_GT(world.metrics(0).packets_resent.value(), 50u);
+  EXPECT_LT(world.metrics(1).bytes_placed.value(), 64u * kMessage);
+}
+
+TEST(Placing, a_dead_path__is_buried_and_its_cargo_released) {
+  World world(2, PlacingHost());
+  Stream first(world, 0, 1, 8, kMessage);
+  ASSERT_TRUE(Finish(world, {&first}));
+  world.link(0, 1, 3).dark = true;
+  Stream stream(world, 0, 1, 64, kMessage);
+  ASSERT_TRUE(Finish(world, {&stream}));
+  stream.ExpectAllOk();
+  EXPECT_GE(world.metrics(0).paths_buried.value(), 1u);
+}
+
+// The case that the rules are for: the far side has the bytes from another
+// path, and the buffer back, when the first copy comes. Two paths stall, so
+// that the request to bury the one is held up in the other, and comes late.
+TEST(Placing, a_path_that_stalls__writes_into_nobodys_memory) {
+  for (int stall_us = 500; stall_us <= 4000; stall_us += 100) {
+    SCOPED_TRACE(testing::Message() << stall_us << " us");
+    World world(2, PlacingHost());
+    Stream first(world, 0, 1, 8, kMessage);
+    ASSERT_TRUE(Finish(world, {&first}));
+    Stream stream(world, 0, 1, 64, kMessage);
+    world.sim.At(world.sim.now() + Duration::Micros(200), [&] {
+      for (const int p : {3, 4}) {
+        world.link(0, 1, p).delay = Duration::Micros(stall_us);
+      }
+    });
+    ASSERT_TRUE(Finish(world, {&stream}));
+    world.Wait(Duration::Millis(20));  // All that was slow has come.
+    stream.ExpectAllOk();
+    if (HasFailure()) return;
+  }
+}
+
+TEST(Placing, a_receiver_that_closes__is_not_written_to) {
+  World world(2, PlacingHost());
+  world.ForBoth(0, 1,
+                [](LinkModel& link) { link.delay = Duration::Micros(300); });
+  Stream stream(world, 0, 1, 16, kMessage);
+  Stream other(world, 0, 1, 16, kMessage);
+  EXPECT_FALSE(Finish(world, {&stream, &other}, Duration::Micros(1500)));
+  stream.CloseReceiver();
+  ASSERT_TRUE(Finish(world, {&other}));
+  world.Wait(Duration::Millis(10));
+  stream.ExpectUntouched();
+  other.ExpectAllOk();
+}
+
+TEST(Placing, a_sender_that_closes__has_its_memory_back) {
+  World world(2, PlacingHost());
+  world.ForBoth(0, 1,
+                [](LinkModel& link) { link.delay = Duration::Micros(300); });
+  Stream stream(world, 0, 1, 16, kMessage);
+  Stream other(world, 0, 1, 16, kMessage);
+  EXPECT_FALSE(Finish(world, {&stream, &other}, Duration::Micros(1500)));
+  stream.CloseSender();
+  ASSERT_TRUE(Finish(world, {&stream, &other}));
+  stream.ExpectUntouched();  // And what ended well has the right bytes.
+  other.ExpectAllOk();
+}
+
+TEST(Placing, a_lost_peer__no_longer_writes) {
+  World world(2, PlacingHost());
+  Stream stream(world, 0, 1, 16, kMessage);
+  EXPECT_FALSE(Finish(world, {&stream}, Duration::Micros(300)));
+  // Nothing passes until both have given up; then all that waited comes.
+  world.ForBoth(0, 1,
+                [](LinkModel& link) { link.delay = Duration::Seconds(3); });
+  ASSERT_TRUE(Finish(world, {&stream}));
+  world.Wait(Duration::Seconds(5));
+  stream.ExpectUntouched();
+}
+
+// Many networks, each with its own troubles: loss, slow paths, paths that die
+// or stall on the way, in either direction. A path keeps its order: that is the
+// assumption that all of this stands on.
+TEST(Placing, no_seed_writes_astray) {
+  for (uint64_t seed = 1; seed <= 150; ++seed) {
+    SCOPED_TRACE(testing::Message() << "seed " << seed);
+    World world(2, PlacingHost(), seed);
+    Random random(Mix64(seed));
+    for (int p = 0; p < 8; ++p) {
+      for (const auto& [from, to] : {std::pair(0, 1), std::pair(1, 0)}) {
+        LinkModel& link = world.link(from, to, p);
+        if (random.Chance(0.5)) link.loss = random.Chance(0.3) ? 0.3 : 0.02;
+        if (random.Chance(0.3)) {
+          link.delay =
+              Duration::Micros(static_cast<int64_t>(random.Below(2000)));
+        }
+        if (p == 0 || !random.Chance(0.25)) continue;
+        const Time when =
+            world.sim.now() +
+            Duration::Micros(static_cast<int64_t>(random.Below(3000)));
+        const bool dies = random.Chance(0.5);
+        world.sim.At(when, [&link, dies] {
+          dies ? void(link.dark = true)
+               : void(link.delay = Duration::Millis(8));
+        });
+        world.sim.At(when + Duration::Millis(6), [&link] {
+          link.dark = false;
+          link.delay = Duration::Micros(10);
+        });
+      }
+    }
+    Stream there(world, 0, 1, 24, 96 * 1024);
+    Stream back(world, 1, 0, 24, 96 * 1024);
+    ASSERT_TRUE(Finish(world, {&there, &back}));
+    world.Wait(Duration::Millis(30));
+    there.ExpectAllOk();
+    back.ExpectAllOk();
+    if (HasFailure()) return;
+  }
+}
+
+}  // namespace
+}  // namespace hawser::sim
