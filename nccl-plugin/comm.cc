@@ -40,7 +40,21 @@ nccl::Result FailAfterFork(const Devices& parents, const char* what) {
 
 // --- Comm ------------------------------------------------------------------
 
-nccl::Result Comm::Start(void* memory, size_t bytes, void** request) {
+void* Comm::Register(void* memory, size_t bytes) {
+  if (home_ != &Devices::Get() || bytes > UINT32_MAX) return nullptr;
+  const uint32_t key = flow_->Register(
+      {static_cast<std::byte*>(memory), static_cast<uint32_t>(bytes), 0});
+  return reinterpret_cast<void*>(uintptr_t{key});
+}
+
+void Comm::Unregister(void* mhandle) {
+  if (mhandle == nullptr || home_ != &Devices::Get()) return;
+  flow_->Unregister(
+      static_cast<uint32_t>(reinterpret_cast<uintptr_t>(mhandle)));
+}
+
+nccl::Result Comm::Start(void* memory, size_t bytes, void* mhandle,
+                         void** request) {
   *request = nullptr;
   const bool sends = direction_ == Direction::kSend;
   const char* const call = sends ? "isend" : "irecv";
@@ -56,7 +70,8 @@ nccl::Result Comm::Start(void* memory, size_t bytes, void** request) {
         call);
   }
   Request* started = flow_->Submit(
-      {static_cast<std::byte*>(memory), static_cast<uint32_t>(bytes), 0});
+      {static_cast<std::byte*>(memory), static_cast<uint32_t>(bytes),
+       static_cast<uint32_t>(reinterpret_cast<uintptr_t>(mhandle))});
   if (started == nullptr) return nccl::Result::kSuccess;
   CommRequest& slot = requests_[started->slot];
   slot = {this, started, static_cast<uint32_t>(bytes), nccl::Result::kSuccess};

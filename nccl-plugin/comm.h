@@ -37,7 +37,10 @@ class Comm {
 
   // isend, irecv. *request == nullptr: no slot is free, or nothing was
   // started; NCCL will call again.
-  nccl::Result Start(void* memory, size_t bytes, void** request);
+  // `mhandle` is what Register gave for memory that this is part of.
+  nccl::Result Start(void* memory, size_t bytes, void* mhandle, void** request);
+  void* Register(void* memory, size_t bytes);
+  void Unregister(void* mhandle);
   nccl::Result Test(CommRequest& request, int* done, int* size);
 
  private:

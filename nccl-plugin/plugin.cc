@@ -125,10 +125,17 @@ Result CloseComm(void* comm) { return Close(comm); }
 
 // --- Memory ----------------------------------------------------------------
 
-// Kernel sockets take any host memory as it is.
-Result Register(void*, void*, size_t, int type, void** mhandle) {
+// A key of the endpoint's stands for memory in NCCL's handle; null where the
+// datapath takes any as it is.
+Result Register(void* comm, void* memory, size_t bytes, int type,
+                void** mhandle) {
   *mhandle = nullptr;
-  if (type == nccl::kPtrHost) return Result::kSuccess;
+  if (type == nccl::kPtrHost) {
+    if (comm != nullptr) {
+      *mhandle = static_cast<Comm*>(comm)->Register(memory, bytes);
+    }
+    return Result::kSuccess;
+  }
   Devices::Get().Log(nccl::LogLevel::kWarn,
                      "regMr: this datapath takes host memory only; expected "
                      "type NCCL_PTR_HOST");
@@ -138,15 +145,18 @@ Result RegisterV6(void* comm, void* memory, int size, int type,
                   void** mhandle) {
   return Register(comm, memory, static_cast<size_t>(size), type, mhandle);
 }
-Result Unregister(void*, void*) { return Result::kSuccess; }
+Result Unregister(void* comm, void* mhandle) {
+  if (comm != nullptr) static_cast<Comm*>(comm)->Unregister(mhandle);
+  return Result::kSuccess;
+}
 
 // --- Messages --------------------------------------------------------------
 
 // A tag says which buffer of a group a message is for. With one buffer in each
 // irecv, as maxRecvs says, messages meet buffers in their order.
-Result Isend(void* comm, void* memory, size_t bytes, int /*tag*/, void*,
+Result Isend(void* comm, void* memory, size_t bytes, int /*tag*/, void* mhandle,
              void** request) {
-  return static_cast<Comm*>(comm)->Start(memory, bytes, request);
+  return static_cast<Comm*>(comm)->Start(memory, bytes, mhandle, request);
 }
 Result IsendV6(void* comm, void* memory, int bytes, int tag, void* mhandle,
                void** request) {
@@ -159,7 +169,7 @@ Result IsendV10(void* comm, void* memory, size_t bytes, int tag, void* mhandle,
 
 template <class Size>
 Result Irecv(void* comm, int n, void** memory, Size* sizes, int* /*tags*/,
-             void**, void** request) {
+             void** mhandles, void** request) {
   *request = nullptr;
   if (n != 1) {
     Devices::Get().Log(nccl::LogLevel::kWarn,
@@ -167,7 +177,8 @@ Result Irecv(void* comm, int n, void** memory, Size* sizes, int* /*tags*/,
     return Result::kInvalidArgument;
   }
   return static_cast<Comm*>(comm)->Start(
-      memory[0], static_cast<size_t>(sizes[0]), request);
+      memory[0], static_cast<size_t>(sizes[0]),
+      mhandles != nullptr ? mhandles[0] : nullptr, request);
 }
 Result IrecvV10(void* comm, int n, void** memory, size_t* sizes, int* tags,
                 void** mhandles, void**, void** request) {

@@ -1,6 +1,6 @@
 // The far NIC places the payload, and must never do so too late: what it writes
 // where a buffer is done, or closed, shows in the buffer (Stream scribbles over
-// each as soon as it has it back). docs/decisions/0012 has the rules.
+// each as soon as it has it back). docs/decisions/0017 has the rules.
 #include <algorithm>
 
 #include "gtest/gtest.h"

@@ -21,7 +21,13 @@ namespace hawser {
 
 struct VerbsModule;
 
+// How payload travels. kUd: datagrams, which the host places. kUc, kRc: a queue
+// pair per way, unreliable or reliable, whose writes the far NIC places; what
+// is small, and acks, go over the same queue pair as messages.
+enum class VerbsMode : uint8_t { kUd, kUc, kRc };
+
 struct VerbsOptions {
+  VerbsMode mode = VerbsMode::kUd;
   std::string device;
   uint8_t port = 1;
   uint8_t gid_index = 0;
@@ -47,7 +53,7 @@ class VerbsLibrary {
                                                    AddressFamily family,
                                                    int gid_index) const;
 
-  // A plane over unreliable datagrams. The Status says which step failed.
+  // The Status says which step failed.
   absl::StatusOr<std::unique_ptr<Datapath>> Open(
       const VerbsOptions& options) const;
 

@@ -90,6 +90,11 @@ std::vector<ConfigRow> MakeRows() {
            "verbs: which RDMA devices are used. Unset: all with a port that "
            "is up; HAWSER_IFNAME then only says where handshakes go.",
            "NCCL_IB_HCA"),
+      Choice("HAWSER_VERBS_MODE", &Config::verbs_mode,
+             {"auto", "ud", "uc", "rc"},
+             "verbs: ud: datagrams, and the host puts the bytes where they "
+             "belong; uc, rc: the NIC does, over a queue pair per path, which "
+             "is unreliable or reliable. auto: ud."),
       Number("HAWSER_IB_GID_INDEX", "", &Config::gid_index, -1, 255,
              "verbs: under which entry of the GID table. -1: RoCE v2 of the "
              "family; any prefers IPv4.",

@@ -41,6 +41,7 @@ struct Config {
   std::string verbs_ports;  // As VerbsLibrary::FindPorts takes it.
   int gid_index = -1;       // -1: chosen by its kind.
   int service_level = 0;
+  std::string verbs_mode = "auto";  // auto ud uc rc
   std::string stats_file;
 
   // How an environment is asked: nullptr means "not set".

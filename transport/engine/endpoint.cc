@@ -48,6 +48,9 @@ absl::StatusOr<std::unique_ptr<Datapath>> MakePlane(
     auto library = VerbsLibrary::Load();
     if (!library.ok()) return library.status();
     VerbsOptions options;
+    options.mode = config.verbs_mode == "uc"   ? VerbsMode::kUc
+                   : config.verbs_mode == "rc" ? VerbsMode::kRc
+                                               : VerbsMode::kUd;
     options.device = interface.rdma_device;
     options.port = interface.rdma_port;
     options.gid_index = interface.gid_index;
@@ -95,6 +98,12 @@ bool FlowEnd::Test(Request* request, Request::Outcome* outcome,
   return RequestQueue::Test(request, outcome, bytes_moved);
 }
 
+uint32_t FlowEnd::Register(MemorySlice memory) {
+  return endpoint_->Register(memory);
+}
+
+void FlowEnd::Unregister(uint32_t key) { endpoint_->Unregister(key); }
+
 std::string FlowEnd::Failure(bool* first) {
   return runner_->WithTurn([&](Engine&) -> std::string {
     Peer& peer = *record_->peer;
@@ -125,6 +134,55 @@ void Endpoint::Stop() {
   // All linger at the same time.
   for (const auto& runner : runners_) runner->Leave();
   for (const auto& runner : runners_) runner->Join();
+}
+
+uint32_t Endpoint::Register(MemorySlice memory) {
+  if (datapath_ != "verbs" || memory.length == 0) return 0;
+  std::lock_guard<std::mutex> lock(registering_);
+  for (Registration& known : registrations_) {
+    if (known.memory.data == memory.data &&
+        known.memory.length == memory.length) {
+      ++known.users;
+      return known.memory.key;
+    }
+  }
+  // Never 0, and not used twice: a key that a peer still remembers must not
+  // come to mean other memory.
+  if (keys_ == UINT32_MAX) return 0;
+  memory.key = ++keys_;
+  bool all = true;
+  for (const auto& runner : runners_) {
+    runner->WithTurn([&](Engine& engine) {
+      for (Datapath* plane : engine.planes()) {
+        all = all && plane->Register(memory.key, {memory.data, memory.length});
+      }
+    });
+  }
+  registrations_.push_back({memory, 1});
+  if (all) return memory.key;
+  Forget(registrations_.size() - 1);
+  return 0;
+}
+
+void Endpoint::Unregister(uint32_t key) {
+  std::lock_guard<std::mutex> lock(registering_);
+  for (size_t i = 0; i < registrations_.size(); ++i) {
+    if (registrations_[i].memory.key != key) continue;
+    if (--registrations_[i].users == 0) Forget(i);
+    return;
+  }
+}
+
+void Endpoint::Forget(size_t index) {
+  for (const auto& runner : runners_) {
+    runner->WithTurn([&](Engine& engine) {
+      for (Datapath* plane : engine.planes()) {
+        plane->Unregister(registrations_[index].memory.key);
+      }
+    });
+  }
+  registrations_[index] = registrations_.back();
+  registrations_.pop_back();
 }
 
 void Endpoint::Log(LogLevel level, const std::string& line) const {
@@ -180,7 +238,7 @@ absl::StatusOr<Endpoint::Draft> Endpoint::OpenFlow(
     auto record = held.AddFlow(**found, direction);
     if (!record.ok()) return record.status();
     Draft draft;
-    draft.flow = std::unique_ptr<FlowEnd>(new FlowEnd(runner, *record));
+    draft.flow = std::unique_ptr<FlowEnd>(new FlowEnd(this, runner, *record));
     wire::Introduction& words = draft.introduction;
     words.identity = identity_;
     words.datapath = datapath_;

@@ -9,6 +9,7 @@
 #include <atomic>
 #include <cstdint>
 #include <memory>
+#include <mutex>
 #include <string>
 #include <vector>
 
@@ -25,6 +26,7 @@
 
 namespace hawser {
 
+class Endpoint;
 class Runner;
 struct FlowRecord;
 
@@ -43,6 +45,9 @@ class FlowEnd {
   Request* Submit(MemorySlice memory);
   // True when the request is done; it is then gone.
   bool Test(Request* request, Request::Outcome* outcome, uint32_t* bytes_moved);
+  // As the endpoint's.
+  uint32_t Register(MemorySlice memory);
+  void Unregister(uint32_t key);
   // Why requests of this flow fail, for humans. `*first`: nobody has been told
   // before, so it is worth a warning. A lost peer is told once for all of its
   // flows.
@@ -50,8 +55,9 @@ class FlowEnd {
 
  private:
   friend class Endpoint;
-  FlowEnd(Runner* runner, FlowRecord* record)
-      : runner_(runner), record_(record) {}
+  FlowEnd(Endpoint* endpoint, Runner* runner, FlowRecord* record)
+      : endpoint_(endpoint), runner_(runner), record_(record) {}
+  Endpoint* endpoint_;
   Runner* runner_;
   FlowRecord* record_;
   bool close_told_ = false;
@@ -80,6 +86,13 @@ class Endpoint {
   // How it speaks; peers must speak the same.
   const std::string& datapath() const { return datapath_; }
   void Log(LogLevel level, const std::string& line) const;
+
+  // Memory that NICs may read and write while it is part of a request whose
+  // MemorySlice has this key: until Unregister, which comes as often as
+  // Register did, and before the memory is given back to the system. 0: no NIC
+  // here can, and requests do without. The same memory has the same key.
+  uint32_t Register(MemorySlice memory);
+  void Unregister(uint32_t key);
 
   // The two steps of a handshake; rendezvous.h carries the words. First, a
   // flow to or from a peer, and what to tell it. `engine` is ours.
@@ -110,6 +123,14 @@ class Endpoint {
   wire::EndpointIdentity identity_;
   std::string host_;
   const std::string datapath_;
+  struct Registration {
+    MemorySlice memory;  // With its key.
+    int users = 0;
+  };
+  void Forget(size_t index);  // Of registrations_, under its lock.
+  std::mutex registering_;
+  std::vector<Registration> registrations_;
+  uint32_t keys_ = 0;  // Given so far.
   std::vector<std::unique_ptr<Runner>> runners_;
 };
 

@@ -9,6 +9,7 @@
 // bits are there. What does not look like a header to us is not believed.
 #include "transport/datapath/verbs/datagrams.h"
 
+#include <endian.h>
 #include <fcntl.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
@@ -29,9 +30,6 @@ constexpr uint32_t kGrhBytes = 40;
 constexpr uint8_t kEct0 = 0x02;  // "I understand ECN" (RFC 3168, section 5).
 constexpr uint8_t kCe = 0x03;
 constexpr uint8_t kEcnBits = 0x03;
-// Told in no address: both sides have it from here. Its highest bit is clear,
-// or only a privileged process might use it.
-constexpr uint32_t kQueueKey = 0x48575231;
 // Routers count it down; as Linux's own default.
 constexpr uint8_t kHopLimit = 64;
 constexpr uint32_t kFlowLabels = 1 << 20;  // RFC 6437: 20 bits.
@@ -59,9 +57,10 @@ std::unique_ptr<VerbsDatapath> VerbsDatapath::Create(
 }
 
 VerbsDatapath::~VerbsDatapath() {
+  peers_.clear();  // And with them all lanes and ears.
+  idle_lanes_.clear();
   senders_.clear();
   receiver_.reset();
-  peers_.clear();
   closed_handles_.clear();
   if (poll_fd_ >= 0) close(poll_fd_);
   if (wake_fd_ >= 0) close(wake_fd_);
@@ -100,11 +99,12 @@ bool VerbsDatapath::Open(std::string* error) {
     *error = VerbsError("cannot make a completion channel", errno);
     return false;
   }
-  if (!tx_done_.Make(context_.get(), channel_.get(), kTxSlots, error) ||
-      !rx_done_.Make(context_.get(), channel_.get(), kRxSlots, error) ||
+  const uint32_t all_rx = kRxSlots + (has_lanes() ? kEarSlots : 0);
+  if (!tx_done_.Make(context_.get(), channel_.get(), 2 * kTxSlots, error) ||
+      !rx_done_.Make(context_.get(), channel_.get(), static_cast<int>(all_rx),
+                     error) ||
       !tx_memory_.Make(domain_.get(), kTxSlots, mtu_bytes_, error) ||
-      !rx_memory_.Make(domain_.get(), kRxSlots, kGrhBytes + mtu_bytes_,
-                       error) ||
+      !rx_memory_.Make(domain_.get(), all_rx, kGrhBytes + mtu_bytes_, error) ||
       !MakePairs(error) || !MakePoll(error)) {
     return false;
   }
@@ -119,8 +119,10 @@ bool VerbsDatapath::Open(std::string* error) {
 
   for (uint16_t slot = kTxSlots; slot-- > 0;) free_slots_.push_back(slot);
   used_.reserve(options_.entropies);
-  lent_.reserve(kRxSlots);
-  for (uint32_t slot = 0; slot < kRxSlots; ++slot) idle_.push_back(slot);
+  lent_.reserve(all_rx);
+  for (uint32_t slot = 0; slot < all_rx; ++slot) {
+    (slot < kRxSlots ? idle_ : idle_ears_).push_back(slot);
+  }
   PostReceives();
   rx_done_.Arm(polled_);  // The first packet is to be told of, too.
   return true;
@@ -168,9 +170,20 @@ bool VerbsDatapath::MakePairs(std::string* error) {
   receiver_ = MakePair(1, kRxSlots, error);
   if (receiver_ == nullptr) return false;
   for (uint16_t i = 0; i < options_.entropies; ++i) {
-    Sender& sender = senders_.emplace_back();
+    Sender& sender = *senders_.emplace_back(std::make_unique<Sender>());
+    sender.index = i;
+    all_senders_.push_back(&sender);
     sender.pair = MakePair(kTxSlots, 1, error);
     if (sender.pair == nullptr) return false;
+  }
+  if (!has_lanes()) return true;
+  ibv_srq_init_attr wanted = {};
+  wanted.attr.max_wr = kEarSlots;
+  wanted.attr.max_sge = 1;
+  heard_.reset(ibv_create_srq(domain_.get(), &wanted));
+  if (heard_ == nullptr) {
+    *error = VerbsError("cannot make a shared receive queue", errno);
+    return false;
   }
   return true;
 }
@@ -219,13 +232,11 @@ bool VerbsDatapath::OpenPeer(PeerId id, const PlaneAddress& there) {
     return false;
   }
   Peer peer;
-  uint16_t lid = 0;
-  ibv_gid gid = {};
   const std::byte* from = there.bytes.data() + 1;
-  std::memcpy(&lid, from, 2);
+  std::memcpy(&peer.lid, from, 2);
   std::memcpy(&peer.queue_pair, from + 2, 4);
-  std::memcpy(gid.raw, from + 6, 16);
-  if (IsIpv4(gid) != IsIpv4(gid_)) return false;
+  std::memcpy(peer.gid.raw, from + 6, 16);
+  if (IsIpv4(peer.gid) != IsIpv4(gid_)) return false;
   peer.max_packet_bytes =
       std::min(address_.max_packet_bytes, there.max_packet_bytes);
   for (uint32_t i = 0; i < options_.entropies; ++i) {
@@ -234,12 +245,16 @@ bool VerbsDatapath::OpenPeer(PeerId id, const PlaneAddress& there) {
     // the device to replace.
     const uint32_t label =
         1 + (receiver_->qp_num * 0x9e3779b1u + i) % (kFlowLabels - 1);
-    peer.handles.push_back(MakeHandle(gid, lid, label));
+    peer.handles.push_back(MakeHandle(peer.gid, peer.lid, label));
     if (peer.handles.back() == nullptr) return false;
   }
   peer.open = true;
   if (id.value >= peers_.size()) peers_.resize(id.value + size_t{1});
   peers_[id.value] = std::move(peer);
+  if (has_lanes() && !MakeLanes(id)) {
+    ClosePeer(id);
+    return false;
+  }
   return true;
 }
 
@@ -250,6 +265,19 @@ void VerbsDatapath::ClosePeer(PeerId id) {
   std::move(peer.handles.begin(), peer.handles.end(),
             std::back_inserter(closed_handles_));
   peer.handles.clear();
+  for (auto& lane : peer.lanes) {
+    lane->pair.reset();
+    FreeSlots(*lane);
+    idle_lanes_.push_back(std::move(lane));
+  }
+  peer.lanes.clear();
+  for (auto& [far_lane, ear] : peer.ears) {
+    if (ear.pair != nullptr) ears_.erase(ear.pair->qp_num);
+    if (ear.manifest_slot != Ear::kNoSlot) {
+      idle_ears_.push_back(ear.manifest_slot);
+    }
+  }
+  peer.ears.clear();
 }
 
 uint32_t VerbsDatapath::max_packet_bytes(PeerId peer) const {
@@ -258,73 +286,119 @@ uint32_t VerbsDatapath::max_packet_bytes(PeerId peer) const {
 
 // --- Sending ---------------------------------------------------------------
 
-size_t VerbsDatapath::tx_room() const { return free_slots_.size(); }
+// A packet with a target may need a slot for its manifest besides.
+size_t VerbsDatapath::tx_room() const {
+  return has_lanes() ? free_slots_.size() / 2 : free_slots_.size();
+}
 
 void VerbsDatapath::Send(std::span<const TxPacket> batch) {
   HAWSER_CHECK(batch.size() <= tx_room());
   for (const TxPacket& packet : batch) {
     HAWSER_CHECK(packet.entropy < senders_.size());
-    if (down_ || dead_ || !IsOpen(packet.peer) ||
-        senders_[packet.entropy].broken) {
+    if (down_ || dead_ || !IsOpen(packet.peer)) {
       ++counts_.sends_dropped;
       continue;
     }
-    Stage(packet);
+    Lane* lane = FindLane({packet.peer, packet.entropy});
+    if (lane != nullptr && lane->state == Lane::State::kOpen) {
+      packet.target.key != 0 ? StageWrite(*lane, packet)
+                             : StageMessage(*lane, packet);
+    } else if (packet.target.key != 0 || senders_[packet.entropy]->broken) {
+      ++counts_.sends_dropped;
+    } else {
+      StageDatagram(packet);
+      // It may have been asked for before the far side knew of us.
+      constexpr uint32_t kPatience = 8;
+      if (lane != nullptr && lane->state == Lane::State::kAsked &&
+          ++lane->waits % kPatience == 0) {
+        Ask(*lane);
+      }
+    }
   }
-  for (const uint16_t index : used_) Post(senders_[index]);
-  used_.clear();
+  AskForKeys();
+  PostUsed();
   ReapSends();
 }
 
-void VerbsDatapath::Stage(const TxPacket& packet) {
-  const Peer& peer = peers_[packet.peer.value];
-  Sender& sender = senders_[packet.entropy];
-  const auto bytes =
-      static_cast<uint32_t>(packet.header.size()) + packet.payload.length;
-  HAWSER_CHECK(bytes <= address_.max_packet_bytes);
+void VerbsDatapath::PostUsed() {
+  for (Sender* sender : used_) Post(*sender);
+  used_.clear();
+}
+
+uint16_t VerbsDatapath::TakeSlot(Sender& sender) {
   const uint16_t slot = free_slots_.back();
   free_slots_.pop_back();
-  std::byte* const at = tx_memory_[slot];
-  std::byte* const rest =
-      std::copy(packet.header.begin(), packet.header.end(), at);
-  std::copy_n(packet.payload.data, packet.payload.length, rest);
-
-  ibv_sge& piece = pieces_[slot];
-  piece = {reinterpret_cast<uint64_t>(at), bytes, tx_memory_.local_key()};
-  ibv_send_wr& request = requests_[slot];
-  request = {};
-  request.sg_list = &piece;
-  request.num_sge = 1;
-  request.opcode = IBV_WR_SEND;
-  request.send_flags = bytes <= inline_bytes_ ? IBV_SEND_INLINE : 0;
-  request.wr.ud.ah = peer.handles[packet.entropy].get();
-  request.wr.ud.remote_qpn = peer.queue_pair;
-  request.wr.ud.remote_qkey = kQueueKey;
   sender.slots.Push(slot);
-  request.wr_id = uint64_t{packet.entropy} << kSenderShift | sender.slots.end();
+  pieces_[slot] = {reinterpret_cast<uint64_t>(tx_memory_[slot]), 0,
+                   tx_memory_.local_key()};
+  requests_[slot] = {};
+  requests_[slot].sg_list = &pieces_[slot];
+  requests_[slot].num_sge = 1;
+  requests_[slot].opcode = IBV_WR_SEND;
+  requests_[slot].wr_id =
+      uint64_t{sender.index} << kSenderShift | sender.slots.end();
+  return slot;
+}
+
+void VerbsDatapath::Chain(Sender& sender, uint16_t slot) {
+  ibv_send_wr& request = requests_[slot];
   if (sender.first == nullptr) {
     sender.first = &request;
-    used_.push_back(packet.entropy);
+    used_.push_back(&sender);
   } else {
     sender.last->next = &request;
   }
   sender.last = &request;
 }
 
+void VerbsDatapath::StageDatagram(const TxPacket& packet) {
+  const Peer& peer = peers_[packet.peer.value];
+  Sender& sender = *senders_[packet.entropy];
+  const uint16_t slot = TakeSlot(sender);
+  pieces_[slot].length = CopyInto(slot, packet);
+  ibv_send_wr& request = requests_[slot];
+  if (pieces_[slot].length <= inline_bytes_) {
+    request.send_flags = IBV_SEND_INLINE;
+  }
+  request.wr.ud.ah = peer.handles[packet.entropy].get();
+  request.wr.ud.remote_qpn = peer.queue_pair;
+  request.wr.ud.remote_qkey = kQueueKey;
+  Chain(sender, slot);
+}
+
+uint32_t VerbsDatapath::CopyInto(uint16_t slot, const TxPacket& packet) {
+  const auto bytes =
+      static_cast<uint32_t>(packet.header.size()) + packet.payload.length;
+  HAWSER_CHECK(bytes <= address_.max_packet_bytes);
+  std::byte* const rest =
+      std::copy(packet.header.begin(), packet.header.end(), tx_memory_[slot]);
+  std::copy_n(packet.payload.data, packet.payload.length, rest);
+  return bytes;
+}
+
 void VerbsDatapath::Post(Sender& sender) {
+  if (sender.first == nullptr) return;
   // The last of a batch speaks for all before it.
   sender.last->send_flags |= IBV_SEND_SIGNALED;
   ibv_send_wr* refused = nullptr;
+  // From the first refused one on, nothing was taken, and those before it may
+  // have nobody to speak for them: the whole queue starts anew.
   if (ibv_post_send(sender.pair.get(), sender.first, &refused) != 0) {
-    // From the first refused one on, nothing was taken. Those before it may
-    // have nobody to speak for them: the whole queue starts anew.
-    sender.broken = true;
-    ibv_qp_attr to = {};
-    to.qp_state = IBV_QPS_ERR;
-    ibv_modify_qp(sender.pair.get(), &to, IBV_QP_STATE);
-    Repair(sender);
+    OnPostFailed(sender);
   }
   sender.first = sender.last = nullptr;
+}
+
+void VerbsDatapath::OnPostFailed(Sender& sender) {
+  sender.broken = true;
+  if (sender.is_lane) {
+    static_cast<Lane&>(sender).state = Lane::State::kBroken;
+    return;  // Whoever uses it will see to its burial.
+  }
+  ibv_qp_attr to = {};
+  to.qp_state = IBV_QPS_ERR;
+  ibv_modify_qp(sender.pair.get(), &to, IBV_QP_STATE);
+  Repair(sender);
 }
 
 void VerbsDatapath::ReapSends() {
@@ -333,7 +407,7 @@ void VerbsDatapath::ReapSends() {
     if (count < polled_.size()) break;
   }
   // Whoever waits for room is to be woken.
-  if (free_slots_.empty()) {
+  if (tx_room() == 0) {
     const size_t count = tx_done_.Arm(polled_);
     for (size_t i = 0; i < count; ++i) OnSent(polled_[i]);
   }
@@ -341,11 +415,20 @@ void VerbsDatapath::ReapSends() {
 }
 
 void VerbsDatapath::OnSent(const ibv_wc& done) {
-  Sender& sender = senders_[done.wr_id >> kSenderShift];
+  Sender& sender = *all_senders_[done.wr_id >> kSenderShift];
   const uint64_t end = done.wr_id & ((uint64_t{1} << kSenderShift) - 1);
   while (sender.slots.begin() < end) {
     free_slots_.push_back(sender.slots.Pop());
     if (done.status != IBV_WC_SUCCESS) ++counts_.sends_dropped;
+  }
+  if (sender.is_lane) {
+    // Of an earlier generation: its slots are free already.
+    const bool stale = static_cast<uint32_t>(done.qp_num) !=
+                       (sender.pair ? sender.pair->qp_num : 0);
+    if (done.status != IBV_WC_SUCCESS && !stale) {
+      static_cast<Lane&>(sender).state = Lane::State::kBroken;
+    }
+    return;
   }
   if (done.status != IBV_WC_SUCCESS) sender.broken = true;
   // After an error all that was posted comes back, and then it can begin anew.
@@ -355,17 +438,13 @@ void VerbsDatapath::OnSent(const ibv_wc& done) {
 void VerbsDatapath::Repair(Sender& sender) {
   std::string ignored;
   sender.broken = !Ready(sender.pair.get(), &ignored);
-  // RESET has forgotten them.
-  while (!sender.slots.empty()) {
-    free_slots_.push_back(sender.slots.Pop());
-    ++counts_.sends_dropped;
-  }
+  FreeSlots(sender);  // RESET has forgotten them.
 }
 
 // --- Receiving -------------------------------------------------------------
 
 size_t VerbsDatapath::Receive(std::span<RxPacket> out) {
-  HAWSER_CHECK(lent_.empty());
+  HAWSER_CHECK(!lending_);
   ReapSends();
   size_t given = 0;
   const auto take = [&](std::span<const ibv_wc> done) {
@@ -373,16 +452,26 @@ size_t VerbsDatapath::Receive(std::span<RxPacket> out) {
       const auto slot = static_cast<uint32_t>(one.wr_id);
       // Receiving fails only when all of it does, and then for good.
       if (one.status != IBV_WC_SUCCESS) {
-        dead_ = true;
+        dead_ |= slot < kRxSlots;
+        if (slot >= kRxSlots) lent_.push_back(slot);
+        continue;
+      }
+      if (slot >= kRxSlots) {
+        given += OnHeard(one, slot, &out[given]);
         continue;
       }
       lent_.push_back(slot);
       if (one.byte_len < kGrhBytes) continue;
-      RxPacket& packet = out[given++];
       const std::byte* const at = rx_memory_[slot];
-      packet.bytes = {at + kGrhBytes, one.byte_len - kGrhBytes};
-      packet.ecn_marked = MarkedCe(at, one);
-      packet.waited = Duration();
+      const std::span bytes(at + kGrhBytes, one.byte_len - kGrhBytes);
+      if ((one.wc_flags & IBV_WC_WITH_IMM) != 0) {
+        if (has_lanes() && one.imm_data == htobe32(kControlMark)) {
+          OnControl(bytes);
+        }
+        continue;
+      }
+      RxPacket& packet = out[given++];
+      packet = {bytes, MarkedCe(at, one), Duration(), 0};
     }
   };
   bool drained = out.empty();
@@ -392,6 +481,7 @@ size_t VerbsDatapath::Receive(std::span<RxPacket> out) {
     take(std::span(polled_).first(count));
     drained = count < most;
   }
+  lending_ = given > 0;
   if (!drained) {
     KeepReadable(true);
     return given;
@@ -405,36 +495,49 @@ size_t VerbsDatapath::Receive(std::span<RxPacket> out) {
     take(std::span(polled_).first(late));
   }
   KeepReadable(late > 0);
+  lending_ = given > 0;
   return given;
 }
 
 void VerbsDatapath::Recycle() {
-  idle_.insert(idle_.end(), lent_.begin(), lent_.end());
+  lending_ = false;
+  for (const uint32_t slot : lent_) {
+    (slot < kRxSlots ? idle_ : idle_ears_).push_back(slot);
+  }
   lent_.clear();
   PostReceives();
 }
 
 void VerbsDatapath::PostReceives() {
+  PostReceivesOf(idle_, /*datagrams=*/true);
+  PostReceivesOf(idle_ears_, /*datagrams=*/false);
+}
+
+void VerbsDatapath::PostReceivesOf(std::vector<uint32_t>& idle,
+                                   bool datagrams) {
   constexpr size_t kBatch = 32;
   std::array<ibv_recv_wr, kBatch> requests;
   std::array<ibv_sge, kBatch> pieces;
-  while (!idle_.empty()) {
-    const size_t count = std::min(idle_.size(), kBatch);
+  while (!idle.empty()) {
+    const size_t count = std::min(idle.size(), kBatch);
     for (size_t i = 0; i < count; ++i) {
-      const uint32_t slot = idle_[idle_.size() - 1 - i];
+      const uint32_t slot = idle[idle.size() - 1 - i];
       pieces[i] = {reinterpret_cast<uint64_t>(rx_memory_[slot]),
                    kGrhBytes + mtu_bytes_, rx_memory_.local_key()};
       requests[i] = {slot, i + 1 < count ? &requests[i + 1] : nullptr,
                      &pieces[i], 1};
     }
     ibv_recv_wr* refused = nullptr;
-    if (ibv_post_recv(receiver_.get(), requests.data(), &refused) != 0) {
+    const int why =
+        datagrams ? ibv_post_recv(receiver_.get(), requests.data(), &refused)
+                  : ibv_post_srq_recv(heard_.get(), requests.data(), &refused);
+    if (why != 0) {
       // They stay idle, and are offered again with the next ones.
-      const size_t taken = static_cast<size_t>(refused - requests.data());
-      idle_.resize(idle_.size() - taken);
+      const auto taken = static_cast<size_t>(refused - requests.data());
+      idle.resize(idle.size() - taken);
       return;
     }
-    idle_.resize(idle_.size() - count);
+    idle.resize(idle.size() - count);
   }
 }
 

@@ -11,12 +11,18 @@
 // where it is small, and has left when Send returns as far as the caller is
 // concerned. tx_room() is the number of free slots; they come back when
 // Receive or Send looks at the completions.
+//
+// In the modes uc and rc there are lanes besides (lane.h), which are made and
+// buried by datagrams with an immediate value: no other packet has one. Until a
+// lane is open, and whenever it is not, its packets are datagrams.
 #pragma once
 
 #include <infiniband/verbs.h>
 
 #include <array>
 #include <cstdint>
+#include <deque>
+#include <map>
 #include <memory>
 #include <string>
 #include <vector>
@@ -25,6 +31,7 @@
 #include "transport/datapath/datapath.h"
 #include "transport/datapath/verbs.h"
 #include "transport/datapath/verbs/device.h"
+#include "transport/datapath/verbs/lane.h"
 
 namespace hawser {
 
@@ -48,17 +55,30 @@ class VerbsDatapath final : public Datapath {
   size_t Receive(std::span<RxPacket> out) override;
   void Recycle() override;
 
+  bool CanPlace(const Way& way, const RemoteSlice& target) const override;
+  bool broken(const Way& way) const override;
+  uint32_t max_placed_bytes(PeerId) const override;
+  bool Register(uint32_t key, std::span<std::byte> memory) override;
+  void Unregister(uint32_t key) override;
+  void ShutEars(PeerId peer) override;
+  void Bury(const Way& way) override;
+  bool TakeBuried(Way* way) override;
+
  private:
   // Packets that may wait to leave, over all entropies. Each sending queue
   // holds as many, so none is ever overrun.
-  static constexpr uint32_t kTxSlots = 256;
+  static constexpr uint32_t kTxSlots = Sender::kSlots;
   // Packets that may have arrived and not been received: what 100 Gb/s bring in
   // 670 us, in packets of 4096 bytes. What finds no place is lost.
   static constexpr uint32_t kRxSlots = 2048;
+  static constexpr uint32_t kEarSlots = 2048;  // The same, for all lanes.
   // One post is one call of the device, or of the kernel where it is one of
   // software.
   static constexpr uint32_t kBurstPackets = 16;
   static constexpr size_t kPolled = 64;  // Completions at a time.
+  // Told in no address: both sides have it from here. Its highest bit is clear,
+  // or only a privileged process might use it.
+  static constexpr uint32_t kQueueKey = 0x48575231;
   // Smaller packets travel inside the work request where the device can.
   static constexpr uint32_t kInlineBytes = 188;
 
@@ -66,16 +86,13 @@ class VerbsDatapath final : public Datapath {
     bool open = false;
     uint32_t queue_pair = 0;  // There.
     uint32_t max_packet_bytes = 0;
-    std::vector<HandleHolder> handles;  // One per entropy.
-  };
-  // One entropy's way out.
-  struct Sender {
-    PairHolder pair;
-    Ring<uint16_t> slots{kTxSlots};  // Posted, in order.
-    bool broken = false;  // Takes nothing until it has been set up again.
-    // While a batch is put together:
-    ibv_send_wr* first = nullptr;
-    ibv_send_wr* last = nullptr;
+    ibv_gid gid = {};
+    uint16_t lid = 0;
+    std::vector<HandleHolder> handles;         // One per entropy.
+    std::vector<std::unique_ptr<Lane>> lanes;  // The same, or none.
+    std::map<uint32_t, Ear> ears;              // By the far side's lane.
+    std::map<uint32_t, uint32_t> far_keys;     // By number of registration.
+    mutable std::map<uint32_t, uint32_t> far_keys_wanted;  // How often asked.
   };
 
   explicit VerbsDatapath(const VerbsOptions& options) : options_(options) {}
@@ -84,16 +101,44 @@ class VerbsDatapath final : public Datapath {
   PairHolder MakePair(uint32_t sends, uint32_t receives, std::string* error);
   bool Ready(ibv_qp* pair, std::string* error);
   bool MakePoll(std::string* error);
+  bool has_lanes() const { return options_.mode != VerbsMode::kUd; }
   bool IsOpen(PeerId peer) const {
     return peer.value < peers_.size() && peers_[peer.value].open;
   }
   HandleHolder MakeHandle(const ibv_gid& gid, uint16_t lid, uint32_t label);
-  void Stage(const TxPacket& packet);
+  uint16_t TakeSlot(Sender& sender);
+  void Chain(Sender& sender, uint16_t slot);
+  uint32_t CopyInto(uint16_t slot, const TxPacket& packet);
+  void StageDatagram(const TxPacket& packet);
+  void StageMessage(Lane& lane, const TxPacket& packet);
+  void StageWrite(Lane& lane, const TxPacket& packet);
   void Post(Sender& sender);
+  void OnPostFailed(Sender& sender);
+
+  // lanes.cc
+  bool MakeLanes(PeerId id);
+  bool Renew(Lane& lane);  // A queue pair for a new generation.
+  void Ask(Lane& lane);
+  void FreeSlots(Sender& sender);
+  PairHolder MakeLanePair(bool hears);
+  bool Connect(ibv_qp* pair, const Peer& peer, uint32_t far_pair,
+               uint32_t generation, uint32_t label, bool sends);
+  void SendControl(const Peer& peer, uint32_t entropy, const Control& control);
+  void OnControl(std::span<const std::byte> bytes);
+  void OnAsk(Peer& peer, const Control& control);
+  void OnAnswer(const Control& control);
+  Peer* FindPeer(const Control& control);
+  void CloseEar(Ear& ear);
+  void PostUsed();
+  // What a lane brought: true, and the packet.
+  bool OnHeard(const ibv_wc& done, uint32_t slot, RxPacket* packet);
+  void AskForKeys();
+  Lane* FindLane(const Way& way) const;
   void ReapSends();
   void OnSent(const ibv_wc& done);
   void Repair(Sender& sender);
   void PostReceives();
+  void PostReceivesOf(std::vector<uint32_t>& idle, bool datagrams);
   bool MarkedCe(const std::byte* slot, const ibv_wc& done) const;
   void TakeEvents();
   void TakeCompletionEvents();
@@ -107,8 +152,15 @@ class VerbsDatapath final : public Datapath {
   ChannelHolder channel_;
   CompletionQueue tx_done_, rx_done_;
   SlotMemory tx_memory_, rx_memory_;
+  SharedReceivesHolder heard_;  // The ears' receive buffers.
   PairHolder receiver_;
-  std::vector<Sender> senders_;
+  std::vector<std::unique_ptr<Sender>> senders_;
+  std::vector<Sender*> all_senders_;  // Lanes too, by Sender::index.
+  std::vector<std::unique_ptr<Lane>> idle_lanes_;
+  std::map<uint32_t, std::pair<PeerId, uint32_t>> ears_;  // By queue pair.
+  std::map<uint32_t, RegionHolder> regions_;
+  std::deque<Way> buried_;
+  uint32_t generations_ = 0;                  // Given to lanes; each but once.
   std::vector<HandleHolder> closed_handles_;  // Packets may be under way yet.
   std::vector<Peer> peers_;                   // By PeerId.
 
@@ -123,10 +175,12 @@ class VerbsDatapath final : public Datapath {
   std::vector<uint16_t> free_slots_;
   std::array<ibv_send_wr, kTxSlots> requests_;  // By slot.
   std::array<ibv_sge, kTxSlots> pieces_;
-  std::vector<uint16_t> used_;  // Senders that the batch concerns.
-  std::vector<uint32_t> lent_;  // Slots given out by Receive,
-  std::vector<uint32_t> idle_;  // and all that are to be posted.
+  std::vector<Sender*> used_;        // That the batch concerns.
+  std::vector<uint32_t> lent_;       // Slots given out by Receive,
+  std::vector<uint32_t> idle_;       // and all that are to be posted,
+  std::vector<uint32_t> idle_ears_;  // of the one kind and the other.
   std::array<ibv_wc, kPolled> polled_;
+  bool lending_ = false;  // Between Receive and Recycle.
   int poll_fd_ = -1;
   int wake_fd_ = -1;  // Readable while Receive has more than it was asked for.
   bool kept_readable_ = false;

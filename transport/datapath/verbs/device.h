@@ -26,6 +26,7 @@ using RegionHolder = VerbsHolder<ibv_mr, &ibv_dereg_mr>;
 using CompletionsHolder = VerbsHolder<ibv_cq, &ibv_destroy_cq>;
 using ChannelHolder = VerbsHolder<ibv_comp_channel, &ibv_destroy_comp_channel>;
 using PairHolder = VerbsHolder<ibv_qp, &ibv_destroy_qp>;
+using SharedReceivesHolder = VerbsHolder<ibv_srq, &ibv_destroy_srq>;
 using HandleHolder = VerbsHolder<ibv_ah, &ibv_destroy_ah>;
 
 // "what: why", where the system just gave `error`.

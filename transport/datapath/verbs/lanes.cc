@@ -1,0 +1,478 @@
+// Why lanes are agreed upon by datagrams of the planes themselves, and not in
+// the handshake: a lane is buried and made anew in the middle of a run, when
+// the path whose it is carries nothing; and a plane can say how to reach it in
+// 32 bytes, while sixteen lanes have a queue pair each.
+//
+// Why a write needs no signal of its own about the borrowed payload: its bytes
+// are the application's until the far side has answered for them, or the lane
+// is gone, and in both cases the NIC has read them. A resend is queued behind
+// its first copy, so its answer says the same.
+#include <endian.h>
+
+#include <algorithm>
+#include <array>
+#include <bit>
+#include <cstring>
+#include <utility>
+
+#include "transport/base/check.h"
+#include "transport/datapath/verbs/datagrams.h"
+
+namespace hawser {
+namespace {
+
+constexpr uint8_t kEct0 = 0x02;
+constexpr uint8_t kEcnBits = 0x03;
+constexpr uint8_t kHopLimit = 64;
+constexpr uint32_t kFlowLabels = 1 << 20;
+// rc: how long the device waits for an answer, 4.096 us * 2^14 = 67 ms, and how
+// often it tries again before the queue pair breaks. Another path is the better
+// answer to a silent one, so not often; for rxe, 7 would mean for ever.
+constexpr uint8_t kTimeout = 14;
+constexpr uint8_t kRetries = 2;
+constexpr uint8_t kReceiverNotReadyRetries = 7;  // For ever: it is alive.
+constexpr uint8_t kReceiverNotReadyTimer = 1;    // 10 us.
+// A write of several packets is lost with any of them, and stock rxe never
+// delivers over uc again after that; over rc the device resends what is lost.
+constexpr uint32_t kReliableBytes = 32'768;
+// Asked so often in vain, an answer may be impossible: the generation was shut
+// before it was heard of.
+constexpr uint32_t kAsksPerGeneration = 4;
+
+}  // namespace
+
+Lane* VerbsDatapath::FindLane(const Way& way) const {
+  if (!has_lanes() || !IsOpen(way.peer)) return nullptr;
+  const Peer& peer = peers_[way.peer.value];
+  return way.entropy < peer.lanes.size() ? peer.lanes[way.entropy].get()
+                                         : nullptr;
+}
+
+bool VerbsDatapath::MakeLanes(PeerId id) {
+  Peer& peer = peers_[id.value];
+  for (uint16_t i = 0; i < options_.entropies; ++i) {
+    std::unique_ptr<Lane> lane;
+    if (idle_lanes_.empty()) {
+      if (all_senders_.size() > UINT16_MAX) return false;
+      lane = std::make_unique<Lane>();
+      lane->index = static_cast<uint16_t>(all_senders_.size());
+      lane->is_lane = true;
+      all_senders_.push_back(lane.get());
+    } else {
+      lane = std::move(idle_lanes_.back());
+      idle_lanes_.pop_back();
+    }
+    lane->peer = id;
+    lane->entropy = i;
+    lane->burying = false;
+    peer.lanes.push_back(std::move(lane));
+    if (!Renew(*peer.lanes.back())) return false;
+    Ask(*peer.lanes.back());
+  }
+  return true;
+}
+
+bool VerbsDatapath::Renew(Lane& lane) {
+  lane.given_up = std::move(lane.pair);
+  if (lane.given_up != nullptr) {
+    // Nothing more leaves, and what is under way is forgotten.
+    ibv_qp_attr to = {};
+    to.qp_state = IBV_QPS_RESET;
+    ibv_modify_qp(lane.given_up.get(), &to, IBV_QP_STATE);
+  }
+  FreeSlots(lane);
+  lane.generation = ++generations_;
+  lane.asks = 0;
+  lane.broken = false;
+  lane.state = Lane::State::kAsked;
+  lane.manifest_slot = Lane::kNoSlot;
+  lane.pair = MakeLanePair(/*hears=*/false);
+  return lane.pair != nullptr;
+}
+
+void VerbsDatapath::FreeSlots(Sender& sender) {
+  while (!sender.slots.empty()) {
+    free_slots_.push_back(sender.slots.Pop());
+    ++counts_.sends_dropped;
+  }
+}
+
+PairHolder VerbsDatapath::MakeLanePair(bool hears) {
+  ibv_qp_init_attr wanted = {};
+  wanted.send_cq = tx_done_.get();
+  wanted.recv_cq = rx_done_.get();
+  wanted.srq = heard_.get();
+  wanted.cap.max_send_wr = hears ? 1 : kTxSlots;
+  wanted.cap.max_send_sge = 1;
+  wanted.qp_type = options_.mode == VerbsMode::kRc ? IBV_QPT_RC : IBV_QPT_UC;
+  PairHolder pair(ibv_create_qp(domain_.get(), &wanted));
+  if (pair == nullptr) return nullptr;
+  ibv_qp_attr to = {};
+  to.qp_state = IBV_QPS_INIT;
+  to.port_num = options_.port;
+  to.qp_access_flags = hears ? IBV_ACCESS_REMOTE_WRITE : 0;
+  const int why = ibv_modify_qp(
+      pair.get(), &to,
+      IBV_QP_STATE | IBV_QP_PKEY_INDEX | IBV_QP_PORT | IBV_QP_ACCESS_FLAGS);
+  return why == 0 ? std::move(pair) : nullptr;
+}
+
+bool VerbsDatapath::Connect(ibv_qp* pair, const Peer& peer, uint32_t far_pair,
+                            uint32_t generation, uint32_t label, bool sends) {
+  const bool reliable = options_.mode == VerbsMode::kRc;
+  ibv_qp_attr to = {};
+  to.qp_state = IBV_QPS_RTR;
+  to.path_mtu = static_cast<ibv_mtu>(std::countr_zero(mtu_bytes_) - 7);
+  to.dest_qp_num = far_pair;
+  // Both sides count from what they have in common.
+  to.rq_psn = to.sq_psn = generation * 0x9e3779u & 0xffffff;
+  to.ah_attr.is_global = 1;
+  to.ah_attr.grh.dgid = peer.gid;
+  to.ah_attr.grh.flow_label = 1 + label % (kFlowLabels - 1);
+  to.ah_attr.grh.sgid_index = options_.gid_index;
+  to.ah_attr.grh.hop_limit = kHopLimit;
+  to.ah_attr.grh.traffic_class =
+      static_cast<uint8_t>((options_.traffic_class & ~kEcnBits) | kEct0);
+  to.ah_attr.dlid = peer.lid;
+  to.ah_attr.sl = options_.service_level;
+  to.ah_attr.port_num = options_.port;
+  to.min_rnr_timer = kReceiverNotReadyTimer;
+  int mask = IBV_QP_STATE | IBV_QP_AV | IBV_QP_PATH_MTU | IBV_QP_DEST_QPN |
+             IBV_QP_RQ_PSN;
+  if (reliable) mask |= IBV_QP_MAX_DEST_RD_ATOMIC | IBV_QP_MIN_RNR_TIMER;
+  if (ibv_modify_qp(pair, &to, mask) != 0) return false;
+  if (!sends) return true;
+  to.qp_state = IBV_QPS_RTS;
+  to.timeout = kTimeout;
+  to.retry_cnt = kRetries;
+  to.rnr_retry = kReceiverNotReadyRetries;
+  mask = IBV_QP_STATE | IBV_QP_SQ_PSN;
+  if (reliable) {
+    mask |= IBV_QP_TIMEOUT | IBV_QP_RETRY_CNT | IBV_QP_RNR_RETRY |
+            IBV_QP_MAX_QP_RD_ATOMIC;
+  }
+  return ibv_modify_qp(pair, &to, mask) == 0;
+}
+
+// --- Asking and answering --------------------------------------------------
+
+void VerbsDatapath::SendControl(const Peer& peer, uint32_t entropy,
+                                const Control& said) {
+  Sender& sender = *senders_[entropy % senders_.size()];
+  // What finds no room is as good as lost, and will be said again.
+  if (free_slots_.empty() || sender.broken || down_ || dead_) return;
+  Control control = said;
+  control.plane_pair = receiver_->qp_num;
+  std::memcpy(control.plane_gid, gid_.raw, sizeof control.plane_gid);
+  const uint16_t slot = TakeSlot(sender);
+  std::memcpy(tx_memory_[slot], &control, sizeof control);
+  pieces_[slot].length = sizeof control;
+  ibv_send_wr& request = requests_[slot];
+  request.opcode = IBV_WR_SEND_WITH_IMM;
+  request.imm_data = htobe32(kControlMark);
+  request.wr.ud.ah = peer.handles[entropy % senders_.size()].get();
+  request.wr.ud.remote_qpn = peer.queue_pair;
+  request.wr.ud.remote_qkey = kQueueKey;
+  Chain(sender, slot);
+}
+
+void VerbsDatapath::Ask(Lane& lane) {
+  Control control;
+  control.kind = Control::Kind::kAsk;
+  control.lane = uint32_t{lane.peer.value} << 16 | lane.entropy;
+  control.generation = lane.generation;
+  control.pair = lane.pair->qp_num;
+  // Another way each time: its own may be what is broken.
+  SendControl(peers_[lane.peer.value], lane.entropy + ++lane.asks, control);
+  PostUsed();
+}
+
+VerbsDatapath::Peer* VerbsDatapath::FindPeer(const Control& control) {
+  for (Peer& peer : peers_) {
+    if (peer.open && peer.queue_pair == control.plane_pair &&
+        std::memcmp(peer.gid.raw, control.plane_gid, 16) == 0) {
+      return &peer;
+    }
+  }
+  return nullptr;
+}
+
+void VerbsDatapath::OnControl(std::span<const std::byte> bytes) {
+  Control control;
+  if (bytes.size() != sizeof control) return;
+  std::memcpy(&control, bytes.data(), sizeof control);
+  Peer* peer = FindPeer(control);
+  if (peer == nullptr) return;
+  switch (control.kind) {
+    case Control::Kind::kAsk:
+      OnAsk(*peer, control);
+      break;
+    case Control::Kind::kAnswer:
+      OnAnswer(control);
+      break;
+    case Control::Kind::kWantKey: {
+      const auto region = regions_.find(control.memory);
+      if (region == regions_.end()) break;
+      control.kind = Control::Kind::kKey;
+      control.key = region->second->rkey;
+      SendControl(*peer, control.generation, control);
+      break;
+    }
+    case Control::Kind::kKey:
+      peer->far_keys[control.memory] = control.key;
+      peer->far_keys_wanted.erase(control.memory);
+      break;
+  }
+  PostUsed();
+}
+
+void VerbsDatapath::OnAsk(Peer& peer, const Control& asked) {
+  Ear& ear = peer.ears[asked.lane];
+  if (asked.generation < ear.generation ||
+      (asked.generation == ear.generation && ear.shut)) {
+    return;
+  }
+  if (asked.generation > ear.generation || ear.pair == nullptr) {
+    CloseEar(ear);
+    ear.generation = asked.generation;
+    ear.shut = false;
+    ear.pair = MakeLanePair(/*hears=*/true);
+    if (ear.pair == nullptr ||
+        !Connect(ear.pair.get(), peer, asked.pair, asked.generation,
+                 receiver_->qp_num * 0x9e3779b1u + asked.lane,
+                 /*sends=*/false)) {
+      ear.pair.reset();
+      return;
+    }
+    const auto id = static_cast<uint16_t>(&peer - peers_.data());
+    ears_[ear.pair->qp_num] = {PeerId{id}, asked.lane};
+  }
+  Control answer = asked;
+  answer.kind = Control::Kind::kAnswer;
+  answer.pair = ear.pair->qp_num;
+  SendControl(peer, asked.lane + asked.generation + ++ear.answers, answer);
+  // The peer knows us now, as it may not have done when we asked.
+  const auto entropy = (asked.lane & 0xffff) % peer.lanes.size();
+  Lane& lane = *peer.lanes[entropy];
+  if (lane.state == Lane::State::kAsked && lane.asks < kAsksPerGeneration) {
+    Ask(lane);
+  }
+}
+
+void VerbsDatapath::CloseEar(Ear& ear) {
+  if (ear.pair != nullptr) {
+    ears_.erase(ear.pair->qp_num);
+    ibv_qp_attr to = {};
+    to.qp_state = IBV_QPS_RESET;
+    ibv_modify_qp(ear.pair.get(), &to, IBV_QP_STATE);
+  }
+  if (ear.manifest_slot != Ear::kNoSlot) lent_.push_back(ear.manifest_slot);
+  ear.manifest_slot = Ear::kNoSlot;
+  ear.given_up = std::move(ear.pair);
+}
+
+void VerbsDatapath::OnAnswer(const Control& answer) {
+  const Way way = {PeerId{static_cast<uint16_t>(answer.lane >> 16)},
+                   static_cast<uint16_t>(answer.lane)};
+  Lane* lane = FindLane(way);
+  if (lane == nullptr || lane->state != Lane::State::kAsked ||
+      lane->generation != answer.generation) {
+    return;
+  }
+  const uint32_t label =
+      (receiver_->qp_num + lane->generation * 0x61u) * 0x9e3779b1u +
+      lane->entropy;
+  if (!Connect(lane->pair.get(), peers_[way.peer.value], answer.pair,
+               answer.generation, label, /*sends=*/true)) {
+    lane->state = Lane::State::kBroken;
+    return;
+  }
+  lane->state = Lane::State::kOpen;
+  if (std::exchange(lane->burying, false)) buried_.push_back(way);
+}
+
+void VerbsDatapath::Bury(const Way& way) {
+  Lane* lane = FindLane(way);
+  if (lane == nullptr) return;
+  lane->burying = true;
+  if (lane->state != Lane::State::kAsked || lane->asks >= kAsksPerGeneration) {
+    if (!Renew(*lane)) {
+      lane->state = Lane::State::kBroken;
+      return;
+    }
+  }
+  Ask(*lane);
+}
+
+bool VerbsDatapath::TakeBuried(Way* way) {
+  if (buried_.empty()) return false;
+  *way = buried_.front();
+  buried_.pop_front();
+  return true;
+}
+
+void VerbsDatapath::ShutEars(PeerId id) {
+  if (!IsOpen(id)) return;
+  for (auto& [far_lane, ear] : peers_[id.value].ears) {
+    CloseEar(ear);
+    ear.shut = true;
+  }
+}
+
+bool VerbsDatapath::broken(const Way& way) const {
+  const Lane* lane = FindLane(way);
+  return lane != nullptr && lane->state == Lane::State::kBroken;
+}
+
+// --- Memory ----------------------------------------------------------------
+
+bool VerbsDatapath::Register(uint32_t key, std::span<std::byte> memory) {
+  if (!has_lanes()) return false;
+  regions_[key].reset(ibv_reg_mr(domain_.get(), memory.data(), memory.size(),
+                                 IBV_ACCESS_LOCAL_WRITE |
+                                     IBV_ACCESS_REMOTE_WRITE |
+                                     IBV_ACCESS_RELAXED_ORDERING));
+  if (regions_[key] != nullptr) return true;
+  regions_.erase(key);
+  return false;
+}
+
+void VerbsDatapath::Unregister(uint32_t key) { regions_.erase(key); }
+
+uint32_t VerbsDatapath::max_placed_bytes(PeerId) const {
+  switch (options_.mode) {
+    case VerbsMode::kUd:
+      return 0;
+    case VerbsMode::kUc:
+      return mtu_bytes_;
+    case VerbsMode::kRc:
+      return kReliableBytes;
+  }
+  return 0;
+}
+
+bool VerbsDatapath::CanPlace(const Way& way, const RemoteSlice& target) const {
+  const Lane* lane = FindLane(way);
+  if (lane == nullptr || lane->state != Lane::State::kOpen) return false;
+  const Peer& peer = peers_[way.peer.value];
+  if (peer.far_keys.contains(target.key)) return true;
+  ++peer.far_keys_wanted[target.key];
+  return false;
+}
+
+// At first at once, and then now and then: either packet may be lost.
+void VerbsDatapath::AskForKeys() {
+  constexpr uint32_t kPatience = 64;
+  if (!has_lanes()) return;
+  for (Peer& peer : peers_) {
+    if (!peer.open) continue;
+    for (auto& [memory, times] : peer.far_keys_wanted) {
+      if (times % kPatience != 1) continue;
+      Control control;
+      control.kind = Control::Kind::kWantKey;
+      control.memory = memory;
+      control.generation = ++times;  // Which way the answer takes.
+      SendControl(peer, times, control);
+    }
+  }
+}
+
+// --- Packets ---------------------------------------------------------------
+
+void VerbsDatapath::StageMessage(Lane& lane, const TxPacket& packet) {
+  const uint16_t slot = TakeSlot(lane);
+  pieces_[slot].length = CopyInto(slot, packet);
+  lane.manifest_slot = Lane::kNoSlot;
+  Chain(lane, slot);
+}
+
+void VerbsDatapath::StageWrite(Lane& lane, const TxPacket& packet) {
+  const auto header = packet.header;
+  HAWSER_CHECK(header.size() <= UINT8_MAX);
+  if (lane.first == nullptr || lane.manifest_count == kManifestHeaders ||
+      (lane.manifest_slot != Lane::kNoSlot &&
+       pieces_[lane.manifest_slot].length + 1 + header.size() > mtu_bytes_)) {
+    lane.manifest_slot = Lane::kNoSlot;
+  }
+  if (lane.manifest_slot == Lane::kNoSlot) {
+    const uint16_t slot = TakeSlot(lane);
+    lane.manifest_slot = slot;
+    lane.manifest_count = 0;
+    lane.manifest_number =
+        (lane.manifest_number + 1) & ((1u << kManifestShift) - 1);
+    requests_[slot].opcode = IBV_WR_SEND_WITH_IMM;
+    requests_[slot].imm_data = htobe32(lane.manifest_number);
+    Chain(lane, slot);
+  }
+  ibv_sge& manifest = pieces_[lane.manifest_slot];
+  std::byte* to = tx_memory_[lane.manifest_slot] + manifest.length;
+  *to++ = static_cast<std::byte>(header.size());
+  std::copy(header.begin(), header.end(), to);
+  manifest.length += static_cast<uint32_t>(1 + header.size());
+
+  const auto region = regions_.find(packet.payload.key);
+  const auto far_key =
+      peers_[packet.peer.value].far_keys.find(packet.target.key);
+  HAWSER_CHECK(far_key != peers_[packet.peer.value].far_keys.end());
+  const uint32_t place = lane.manifest_count++;
+  if (region == regions_.end()) {  // Unregistered while it was being sent.
+    ++counts_.sends_dropped;
+    return;
+  }
+  const uint16_t slot = TakeSlot(lane);
+  pieces_[slot] = {reinterpret_cast<uint64_t>(packet.payload.data),
+                   packet.payload.length, region->second->lkey};
+  ibv_send_wr& request = requests_[slot];
+  request.opcode = IBV_WR_RDMA_WRITE_WITH_IMM;
+  request.imm_data = htobe32(place << kManifestShift | lane.manifest_number);
+  request.wr.rdma.remote_addr = packet.target.address;
+  request.wr.rdma.rkey = far_key->second;
+  Chain(lane, slot);
+}
+
+bool VerbsDatapath::OnHeard(const ibv_wc& done, uint32_t slot,
+                            RxPacket* packet) {
+  const auto found = ears_.find(done.qp_num);
+  const bool immediate = (done.wc_flags & IBV_WC_WITH_IMM) != 0;
+  // An ear that has been shut.
+  if (found == ears_.end()) {
+    lent_.push_back(slot);
+    return false;
+  }
+  const auto [peer, far_lane] = found->second;
+  Ear& ear = peers_[peer.value].ears[far_lane];
+  const uint32_t value = immediate ? be32toh(done.imm_data) : 0;
+  if (done.opcode == IBV_WC_RECV && !immediate) {
+    lent_.push_back(slot);
+    *packet = {{rx_memory_[slot], done.byte_len}, false, Duration(), 0};
+    return true;
+  }
+  if (done.opcode == IBV_WC_RECV) {
+    // Packets given out in this very call may lie in the one before.
+    if (ear.manifest_slot != Ear::kNoSlot) lent_.push_back(ear.manifest_slot);
+    ear.manifest_slot = slot;
+    ear.manifest_bytes = done.byte_len;
+    ear.manifest_number = value;
+    return false;
+  }
+  lent_.push_back(slot);
+  if (ear.manifest_slot == Ear::kNoSlot ||
+      ear.manifest_number != (value & ((1u << kManifestShift) - 1))) {
+    return false;
+  }
+  std::span<const std::byte> rest(rx_memory_[ear.manifest_slot],
+                                  ear.manifest_bytes);
+  for (uint32_t place = value >> kManifestShift; !rest.empty(); --place) {
+    const auto length = std::to_integer<size_t>(rest.front());
+    rest = rest.subspan(1);
+    if (length > rest.size()) return false;
+    if (place == 0) {
+      *packet = {rest.first(length), false, Duration(), done.byte_len};
+      return true;
+    }
+    rest = rest.subspan(length);
+  }
+  return false;
+}
+
+}  // namespace hawser
