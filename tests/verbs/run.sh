@@ -13,7 +13,7 @@ trap 'rm -rf "$scratch"' EXIT
 # The machine is emulated: a turn of its scheduler is 4 ms, and what spins takes
 # it from the kernel's own work, which carries the packets. So whoever spins
 # gives way, and delay is congestion only where there is very much of it.
-export HAWSER_TARGET_DELAY_US=20000
+export HAWSER_TARGET_DELAY_US=20000 HAWSER_RTO_MIN_US=50000
 gives_way=(nice -n 19)
 
 # check SECONDS WHAT COMMAND...
