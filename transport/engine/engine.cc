@@ -143,6 +143,9 @@ absl::Status Engine::OpenPeer(Peer& peer, const wire::Introduction& theirs,
         path_options_);
   }
   peer.bonds.resize(count);
+  for (const uint16_t plane : usable) {
+    peer.placing |= planes_[plane]->max_placed_bytes(peer.id) > 0;
+  }
   peer.sendable.assign((count + 63) / 64, 0);
   peer.ack_waiting.assign((count + 63) / 64, 0);
   peer.arriving.assign((count + 63) / 64, 0);
@@ -257,8 +260,7 @@ void Engine::LookAfter(Peer& peer, Time now) {
       Settle(peer, now);
       // Its way may be wedged; and as long as it is silent, each new one is
       // another chance.
-      if (path.state() == Path::State::kSuspect &&
-          PlaneOf(peer, path).max_placed_bytes(peer.id) > 0 &&
+      if (peer.placing && path.state() == Path::State::kSuspect &&
           !peer.bonds[path.id().value].burying) {
         Bury(peer, path, now);
       }
@@ -325,7 +327,7 @@ Path& Engine::NextAsked(Peer& peer, PathId silent) {
 void Engine::Bury(Peer& peer, Path& path, Time now) {
   PathBond& bond = peer.bonds[path.id().value];
   if (!bond.burying) metrics_.paths_buried.Add(1);
-  bond.burying = peer.has_bonds = true;
+  bond.burying = true;
   bond.ask_at = now + path.rto();
   PlaneOf(peer, path).Bury(WayOf(peer, path));
 }
@@ -336,9 +338,8 @@ void Engine::EndPlacing(FlowRecord& record, Time now) {
   if (record.receive) {
     if (!record.receive->exposed()) return;
     for (Datapath* plane : planes_) plane->ShutEars(peer.id);
-  } else if (!record.idle()) {
+  } else if (peer.placing && !record.idle()) {
     for (Path& path : peer.paths) {
-      if (PlaneOf(peer, path).max_placed_bytes(peer.id) == 0) continue;
       if (!peer.bonds[path.id().value].burying) Bury(peer, path, now);
     }
   }
@@ -430,7 +431,7 @@ Time Engine::DeadlineOf(const Peer& peer, bool room) const {
   }
   if (peer.needed()) {
     next = std::min({next, LostAt(peer), NextSignAt(peer)});
-    if (peer.has_bonds) {
+    if (peer.placing) {
       for (const PathBond& bond : peer.bonds) {
         if (bond.burying) next = std::min(next, bond.ask_at);
       }

@@ -195,7 +195,6 @@ void Engine::Settle(Peer& peer, Time now) {
       case wire::CargoKind::kData:
         if (!delivered && cargo.placed) {
           peer.bonds[settled.path.value].lost.push_back(cargo);
-          peer.has_bonds = true;
           break;
         }
         if (FlowRecord* record = peer.sends.Find(cargo.flow)) {

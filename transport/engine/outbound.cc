@@ -225,14 +225,14 @@ bool Engine::SendCargoTo(Peer& peer, size_t& budget, Time now) {
     for (Path& path : peer.paths) SendWantedProbe(peer, path, now);
   }
   bool sent = false;
-  for (Path& path : peer.paths) {
-    // Asked of few planes, and of those for each turn with work.
-    if (PlaneOf(peer, path).max_placed_bytes(peer.id) == 0) continue;
-    PathBond& bond = peer.bonds[path.id().value];
-    if (!bond.burying && PlaneOf(peer, path).broken(WayOf(peer, path))) {
-      Bury(peer, path, now);
+  if (peer.placing) {
+    for (Path& path : peer.paths) {
+      PathBond& bond = peer.bonds[path.id().value];
+      if (!bond.burying && PlaneOf(peer, path).broken(WayOf(peer, path))) {
+        Bury(peer, path, now);
+      }
+      sent |= SendBound(peer, path, budget, now);
     }
-    sent |= SendBound(peer, path, budget, now);
   }
   if (!peer.HasCargo()) return sent;
   if (peer.HasOnlyGrants() && peer.grants_by != Time::Never() &&
@@ -241,7 +241,7 @@ bool Engine::SendCargoTo(Peer& peer, size_t& budget, Time now) {
   }
   peer.grants_by = Time::Never();
   for (const Path& path : peer.paths) RefreshSendable(peer, path, now);
-  bool sent_data = false;
+  bool sent_data = sent;
   while (budget > 0 && peer.HasCargo()) {
     const PathId id = peer.scheduler->Pick({peer.paths, peer.sendable}, now);
     if (id == kNoPath) break;

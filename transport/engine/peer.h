@@ -113,7 +113,7 @@ struct Peer {
   std::vector<Path> paths;            // Sized when it opens, then fixed.
   std::vector<PathPlace> places;      // Of each path.
   std::vector<PathBond> bonds;        // Of each path.
-  bool has_bonds = false;             // Some path has, or had, one.
+  bool placing = false;               // Some plane lets the far NIC place.
   std::vector<uint64_t> sendable;     // One bit per path.
   std::vector<uint64_t> ack_waiting;  // The same: packets no ack spoke of.
   // The same: on which anything came in this span of time, and in the last.
