@@ -52,9 +52,12 @@ check_left_behind() {
 
 export HAWSER_TEST_PORTS="a0 b0"
 check 120 "the promises of a datapath" "$build/verbs_test"
-for ranks in 2 4; do
-  check 120 "all-reduce, $ranks ranks" \
-    "$here/ranks.sh" "$build" "$ranks" -b 4K -e 256K -f 8 -n 3 -w 1
+for mode in ud uc rc; do
+  for ranks in 2 4; do
+    check 120 "all-reduce, $mode, $ranks ranks" \
+      env HAWSER_VERBS_MODE="$mode" HAWSER_PATHS=8 \
+      "$here/ranks.sh" "$build" "$ranks" -b 4K -e 128K -f 32 -n 3 -w 1
+  done
 done
 if [ -n "${HAWSER_NCCL_CPU-}" ]; then
   check 200 "the real libnccl, 2 ranks" env HAWSER_DATAPATH=verbs \
