@@ -1,7 +1,5 @@
 #include "transport/datapath/verbs.h"
 
-#include <dlfcn.h>
-
 #include <algorithm>
 #include <utility>
 
@@ -9,53 +7,16 @@
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_split.h"
+#include "transport/datapath/module_file.h"
 #include "transport/datapath/verbs/module.h"
 
 namespace hawser {
-namespace {
-
-constexpr char kFile[] = "libhawser-verbs.so";
-
-// The folder of the file that this very code is in, with a slash; or empty.
-std::string OwnFolder() {
-  Dl_info found;
-  if (dladdr(reinterpret_cast<const void*>(&SelectsPort), &found) == 0 ||
-      found.dli_fname == nullptr) {
-    return "";
-  }
-  const std::string file = found.dli_fname;
-  const size_t slash = file.rfind('/');
-  return slash == std::string::npos ? "" : file.substr(0, slash + 1);
-}
-
-absl::StatusOr<const VerbsModule*> LoadModule() {
-  // Never unloaded: libibverbs and its drivers are not made to be.
-  constexpr int kHow = RTLD_NOW | RTLD_LOCAL | RTLD_NODELETE;
-  void* file = nullptr;
-  std::string why;
-  for (const std::string& name : {OwnFolder() + kFile, std::string(kFile)}) {
-    file = dlopen(name.c_str(), kHow);
-    if (file != nullptr) break;
-    // The nearer file's trouble is the one to tell, unless it is not there.
-    const std::string said = dlerror();
-    if (why.empty() || why.find(kFile) != std::string::npos) why = said;
-  }
-  if (file == nullptr) return absl::NotFoundError(why);
-  const auto* module =
-      static_cast<const VerbsModule*>(dlsym(file, kVerbsModuleName));
-  if (module == nullptr || module->version != kVerbsModuleVersion) {
-    return absl::FailedPreconditionError(
-        absl::StrCat(kFile, " is of another version of Hawser"));
-  }
-  return module;
-}
-
-}  // namespace
 
 absl::StatusOr<const VerbsLibrary*> VerbsLibrary::Load() {
-  static const absl::StatusOr<const VerbsModule*> module = LoadModule();
-  if (!module.ok()) return module.status();
-  static const VerbsLibrary library(*module);
+  static const absl::StatusOr<const void*> table =
+      LoadTable("libhawser-verbs.so", kVerbsModuleName, kVerbsModuleVersion);
+  if (!table.ok()) return table.status();
+  static const VerbsLibrary library(static_cast<const VerbsModule*>(*table));
   return &library;
 }
 

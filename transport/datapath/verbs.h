@@ -2,8 +2,7 @@
 // Knows: a shared object of ours, NCCL's selection syntax.  Never: libibverbs
 // itself, which only that object needs.
 //
-// libhawser-verbs.so stands beside the file that this code is in (the plugin,
-// libhawser.so, or a program), or where the dynamic linker looks. Where it or
+// libhawser-verbs.so is looked for as module_file.h says. Where it or
 // libibverbs is missing, Load says so and everything else works as before.
 #pragma once
 
