@@ -12,6 +12,8 @@ TEST_PACKAGES=(clang libclang-rt-dev pkg-config python3)
 # For RDMA and for the machine in which it is tested; without them that is not.
 SOFTROCE_PACKAGES=(libibverbs-dev ibverbs-providers rdma-core qemu-system-x86
                    busybox-static kmod iproute2 nftables)
+# For DPDK and the ports in which it is tested; without them that is not built.
+DPDK_PACKAGES=(libdpdk-dev iproute2)
 # Taken if the system offers it: other versions lay the code out differently.
 FORMAT_PACKAGE=clang-format-14
 

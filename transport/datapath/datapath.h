@@ -44,6 +44,15 @@ struct DatapathCounts {         // Free-running.
   uint64_t sends_dropped = 0;   // Refused by the system; as good as lost.
   uint64_t sends_deferred = 0;  // Had to wait for room in the system.
   uint64_t truncated = 0;       // Came larger than any buffer, and were cut.
+  // Where the datapath sees frames itself, those that it dropped:
+  uint64_t frames_foreign = 0;     // Of others: their address, port, protocol.
+  uint64_t frames_fragmented = 0;  // Parts of IP packets.
+  uint64_t frames_malformed = 0;   // With lengths that cannot be.
+  uint64_t frames_damaged = 0;     // With a checksum that is not theirs.
+  // And those that its port dropped:
+  uint64_t port_missed = 0;     // Nobody fetched the ones before in time.
+  uint64_t port_no_buffer = 0;  // There was no memory for them.
+  uint64_t port_errors = 0;     // Bad ones, and those it could not send.
 };
 
 // One port of one NIC, as one engine uses it. A packet is sent to a peer under

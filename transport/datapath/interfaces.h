@@ -1,7 +1,7 @@
 // Which network interfaces this host offers, and which of them are wanted.
 // Knows: the system's list, NCCL's selection syntax.  Never: engines, packets.
 //
-// verbs.h has the same for RDMA devices.
+// verbs.h has the same for RDMA devices, dpdk.h for ports of DPDK.
 //
 // Threads: any may call any function here, at any time.
 #pragma once
@@ -33,7 +33,9 @@ struct Interface {
   std::string rdma_device;  // "mlx5_0"
   uint8_t rdma_port = 0;    // From 1.
   uint8_t gid_index = 0;    // Of the address it is used under.
-  bool software = false;    // No NIC: this host's CPU makes the packets.
+  // The same, where it is a port of DPDK: "0000:3b:00.0", "net_memif0".
+  std::string dpdk_port;
+  bool software = false;  // No NIC: this host's CPU makes the packets.
 };
 
 enum class AddressFamily : uint8_t { kAny, kIpv4, kIpv6 };

@@ -72,9 +72,12 @@ ConfigRow Text(const char* name, std::string Config::*field,
 
 std::vector<ConfigRow> MakeRows() {
   return {
-      Choice("HAWSER_DATAPATH", &Config::datapath, {"auto", "udp", "verbs"},
+      Choice("HAWSER_DATAPATH", &Config::datapath,
+             {"auto", "udp", "verbs", "dpdk"},
              "How packets leave the host. auto takes the fastest that works "
-             "here; udp is kernel sockets; verbs is RDMA devices."),
+             "here; udp is kernel sockets; verbs is RDMA devices; dpdk is "
+             "ports of "
+             "DPDK, where it is asked for by name."),
       Text("HAWSER_IFNAME", &Config::interfaces,
            "a list of name prefixes; = before it: exact names; ^: all but",
            "Which network interfaces are used. Unset: all that are up; "
@@ -101,6 +104,15 @@ std::vector<ConfigRow> MakeRows() {
              "NCCL_IB_GID_INDEX"),
       Number("HAWSER_IB_SL", "", &Config::service_level, 0, 15,
              "verbs: the service level of every packet.", "NCCL_IB_SL"),
+      Text("HAWSER_DPDK_EAL", &Config::dpdk_eal, "EAL's arguments, with blanks",
+           "dpdk: how DPDK's environment is started, once per process. What is "
+           "not said: --in-memory, one lcore, no telemetry."),
+      Text("HAWSER_DPDK_PORTS", &Config::dpdk_ports,
+           "NAME ADDRESS/PREFIX [via GATEWAY] [vlan ID] [mtu BYTES] [neighbour "
+           "ADDRESS=MAC]...; and the next",
+           "dpdk: the ports that are used, as DPDK names them, each a plane, "
+           "and the address that we have there, which must be nobody else's. "
+           "HAWSER_IFNAME then only says where handshakes go."),
       Number("HAWSER_AGGREGATE", "", &Config::aggregate, 0, 1,
              "1: all interfaces form one device, and every flow uses them "
              "all. 0: each interface is a device of its own."),

@@ -42,6 +42,8 @@ struct Config {
   int gid_index = -1;       // -1: chosen by its kind.
   int service_level = 0;
   std::string verbs_mode = "auto";  // auto ud uc rc
+  std::string dpdk_eal;             // As DpdkLibrary::Load takes it.
+  std::string dpdk_ports;           // As ParseDpdkPorts takes it.
   std::string stats_file;
 
   // How an environment is asked: nullptr means "not set".

@@ -10,6 +10,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "transport/base/random.h"
+#include "transport/datapath/dpdk.h"
 #include "transport/datapath/udp.h"
 #include "transport/datapath/verbs.h"
 #include "transport/engine/clock.h"
@@ -60,6 +61,20 @@ absl::StatusOr<std::unique_ptr<Datapath>> MakePlane(
     options.service_level = static_cast<uint8_t>(config.service_level);
     return (*library)->Open(options);
   }
+  if (!interface.dpdk_port.empty()) {
+    auto library = DpdkLibrary::Load(config.dpdk_eal);
+    if (!library.ok()) return library.status();
+    auto ports = ParseDpdkPorts(config.dpdk_ports);
+    if (!ports.ok()) return ports.status();
+    DpdkOptions options;
+    for (const DpdkPort& port : *ports) {
+      if (port.name == interface.dpdk_port) options.port = port;
+    }
+    options.entropies = entropies;
+    options.max_packet_bytes = max_packet_bytes;
+    options.traffic_class = static_cast<uint8_t>(config.traffic_class);
+    return (*library)->Open(options);
+  }
   UdpOptions options;
   options.local = interface.address;
   options.interface_mtu = interface.mtu;
@@ -71,7 +86,9 @@ absl::StatusOr<std::unique_ptr<Datapath>> MakePlane(
 }
 
 std::string DatapathOf(const std::vector<Interface>& planes) {
-  return planes.empty() || planes.front().rdma_device.empty() ? "udp" : "verbs";
+  if (planes.empty()) return "udp";
+  if (!planes.front().dpdk_port.empty()) return "dpdk";
+  return planes.front().rdma_device.empty() ? "udp" : "verbs";
 }
 
 }  // namespace

@@ -66,7 +66,7 @@ class FlowEnd {
 class Endpoint {
  public:
   // One device over `interfaces` (1..wire::kMaxPlanes), which are its planes;
-  // all of them RDMA ports, or none.
+  // all of them of one datapath.
   // InvalidArgument names the knob that is out of range, or that the host
   // cannot follow; NotFound, Unavailable, ResourceExhausted... say which
   // interface and why.

@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "transport/datapath/dpdk.h"
 #include "transport/datapath/verbs.h"
 
 namespace hawser {
@@ -30,11 +31,34 @@ absl::StatusOr<std::vector<Interface>> FindVerbsPlanes(const Config& config) {
   return ports;
 }
 
+absl::StatusOr<std::vector<Interface>> FindDpdkPlanes(const Config& config) {
+  auto ports = ParseDpdkPorts(config.dpdk_ports);
+  if (!ports.ok()) return ports.status();
+  auto library = DpdkLibrary::Load(config.dpdk_eal);
+  if (!library.ok()) return library.status();
+  std::vector<Interface> found;
+  for (const DpdkPort& port : *ports) {
+    auto interface = (*library)->Describe(port);
+    if (!interface.ok()) return interface.status();
+    found.push_back(*std::move(interface));
+  }
+  return found;
+}
+
 }  // namespace
 
 absl::StatusOr<Planes> FindPlanes(const Config& config) {
   Planes planes;
-  if (config.datapath != "udp") {
+  if (config.datapath == "dpdk") {
+    auto ports = FindDpdkPlanes(config);
+    if (!ports.ok()) {
+      return absl::Status(
+          ports.status().code(),
+          absl::StrCat("HAWSER_DATAPATH=dpdk: ", ports.status().message()));
+    }
+    planes.interfaces = *std::move(ports);
+    planes.datapath = "dpdk";
+  } else if (config.datapath != "udp") {
     auto ports = FindVerbsPlanes(config);
     if (ports.ok()) {
       planes.interfaces = *std::move(ports);

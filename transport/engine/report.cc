@@ -100,7 +100,14 @@ std::string Endpoint::ReportJson() const {
                         "{\"plane\":", Quoted(interfaces_[i].name),
                         ",\"sends_dropped\":", counts.sends_dropped,
                         ",\"sends_deferred\":", counts.sends_deferred,
-                        ",\"truncated\":", counts.truncated, "}");
+                        ",\"truncated\":", counts.truncated,
+                        ",\"frames_foreign\":", counts.frames_foreign,
+                        ",\"frames_fragmented\":", counts.frames_fragmented,
+                        ",\"frames_malformed\":", counts.frames_malformed,
+                        ",\"frames_damaged\":", counts.frames_damaged,
+                        ",\"port_missed\":", counts.port_missed,
+                        ",\"port_no_buffer\":", counts.port_no_buffer,
+                        ",\"port_errors\":", counts.port_errors, "}");
       }
       absl::StrAppend(&json, "]}");
     });

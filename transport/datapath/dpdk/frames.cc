@@ -1,0 +1,486 @@
+// Why payload can be lent at all, when it is the application's again after
+// Send: a driver that copies into a ring of its own has read it by then. What
+// it did not take gets a copy here, after all.
+#include "transport/datapath/dpdk/frames.h"
+
+#include <unistd.h>
+
+#include <algorithm>
+#include <cstring>
+#include <utility>
+
+#include "transport/base/check.h"
+#include "transport/base/random.h"
+
+namespace hawser {
+namespace {
+
+// A PlaneAddress of ours: kind, port (2 bytes), IP (4 or 16).
+constexpr std::byte kAddressKind{0x64};
+constexpr size_t kAddressStart = 1 + 2;
+
+// Ports that are nobody's by rule (RFC 6335, section 6): the lower half for
+// what we receive, a quarter each for what paths come from.
+constexpr uint16_t kFirstPort = 49152;
+constexpr uint16_t kPorts = 8192;
+constexpr uint16_t kFirstEntropy = kFirstPort + kPorts;
+
+std::byte* BytesOf(rte_mbuf* frame) {
+  return rte_pktmbuf_mtod(frame, std::byte*);
+}
+
+void LeaveIt(void*, void*) {}  // What is lent is not ours to free.
+
+}  // namespace
+
+std::unique_ptr<DpdkDatapath> DpdkDatapath::Create(const DpdkOptions& options,
+                                                   std::string* error) {
+  if (options.entropies < 1 || options.entropies > 256 ||
+      options.max_packet_bytes < PlaneAddress::kLeastPacketBytes) {
+    *error = "1 to 256 entropies and packets of 256 bytes at least, please";
+    return nullptr;
+  }
+  // A frame that waits, or has a lent payload, is up to two buffers.
+  static_assert(Port::kHeld >= 3 * kSlots + 4 * kBatch);
+  auto port = Port::Take(options.port, error);
+  if (port == nullptr) return nullptr;
+  auto plane =
+      std::unique_ptr<DpdkDatapath>(new DpdkDatapath(options, std::move(port)));
+  if (!plane->Open(error)) return nullptr;
+  return plane;
+}
+
+DpdkDatapath::DpdkDatapath(const DpdkOptions& options, Port::Holder port)
+    : options_(options),
+      port_(std::move(port)),
+      // What still comes for an earlier plane of the port is foreign.
+      udp_port_(static_cast<uint16_t>(
+          kFirstPort +
+          (Mix64(static_cast<uint64_t>(getpid())) + port_->owners()) % kPorts)),
+      neighbours_(port_->mac(), options.port.vlan,
+                  options.port.address.address),
+      now_(PortNow()) {
+  lender_.free_cb = &LeaveIt;
+  rte_mbuf_ext_refcnt_set(&lender_, 1);
+}
+
+DpdkDatapath::~DpdkDatapath() {
+  while (!waiting_.empty()) rte_pktmbuf_free(waiting_.Pop());
+  for (const Held& one : held_) rte_pktmbuf_free(one.frame);
+  while (!looped_.empty()) rte_pktmbuf_free(looped_.Pop());
+  while (!ready_.empty()) rte_pktmbuf_free(ready_.Pop().frame);
+  for (rte_mbuf* frame : lent_) rte_pktmbuf_free(frame);
+}
+
+bool DpdkDatapath::Open(std::string* error) {
+  if (!bell_.Make(error)) return false;
+  for (const int fd : port_->descriptors()) {
+    if (!bell_.Watch(fd)) {
+      *error = "a driver's socket cannot be waited for";
+      return false;
+    }
+  }
+  const IpAddress& ip = options_.port.address.address;
+  const auto headers =
+      static_cast<uint32_t>((ip.is_v4() ? kIpv4Bytes : kIpv6Bytes) + kUdpBytes);
+  address_.length = static_cast<uint8_t>(kAddressStart + ip.length);
+  address_.max_packet_bytes =
+      std::min(port_->mtu() - headers, options_.max_packet_bytes);
+  address_.bytes[0] = kAddressKind;
+  std::memcpy(address_.bytes.data() + 1, &udp_port_, 2);
+  std::memcpy(address_.bytes.data() + kAddressStart, ip.bytes.data(),
+              ip.length);
+  filter_ = {port_->mac(), options_.port.vlan, ip, udp_port_};
+  untagged_ = filter_;
+  untagged_.vlan = kNoVlan;
+  for (const auto& [known, mac] : options_.port.neighbours) {
+    neighbours_.AddKnown(known, mac);
+  }
+  held_.reserve(kSlots);
+  lent_.reserve(kBatch);
+  SetBell(/*received=*/false, now_);
+  return true;
+}
+
+// --- Peers -----------------------------------------------------------------
+
+bool DpdkDatapath::OpenPeer(PeerId id, const PlaneAddress& there) {
+  HAWSER_CHECK(id != kNoPeer);
+  ClosePeer(id);
+  const DpdkPort& port = options_.port;
+  const IpAddress& own = port.address.address;
+  if (there.length != kAddressStart + own.length ||
+      there.bytes[0] != kAddressKind ||
+      there.max_packet_bytes < PlaneAddress::kLeastPacketBytes ||
+      there.max_packet_bytes > PlaneAddress::kMostPacketBytes) {
+    return false;
+  }
+  Peer peer;
+  peer.open = true;
+  peer.ip.length = own.length;
+  std::memcpy(&peer.port, there.bytes.data() + 1, 2);
+  std::memcpy(peer.ip.bytes.data(), there.bytes.data() + kAddressStart,
+              own.length);
+  peer.max_packet_bytes =
+      std::min(address_.max_packet_bytes, there.max_packet_bytes);
+  if (!peer.ip.is_unicast() || peer.port == 0) return false;
+  peer.is_self = peer.ip == own;
+  // No port sends to itself; what it would have to be sent is given back here.
+  if (peer.is_self && peer.port != udp_port_) return false;
+  if (!peer.is_self) {
+    const bool near = port.address.Contains(peer.ip);
+    if (!near && !port.gateway) return false;
+    peer.neighbour = neighbours_.Add(near ? peer.ip : *port.gateway, PortNow());
+  }
+  MakeHeader(peer);
+  if (id.value >= peers_.size()) peers_.resize(id.value + size_t{1});
+  peers_[id.value] = peer;
+  LookAfter(PortNow());
+  return true;
+}
+
+void DpdkDatapath::MakeHeader(Peer& peer) {
+  Route route;
+  route.from_mac = port_->mac();
+  const MacAddress* const mac =
+      peer.is_self ? &port_->mac() : neighbours_.Find(peer.neighbour);
+  if (mac != nullptr) route.to_mac = *mac;
+  route.vlan = options_.port.vlan;
+  route.from = options_.port.address.address;
+  route.to = peer.ip;
+  route.to_port = peer.port;
+  route.traffic_class = options_.traffic_class;
+  peer.header = FrameHeader(route);
+}
+
+void DpdkDatapath::ClosePeer(PeerId id) {
+  if (!IsOpen(id)) return;
+  peers_[id.value].open = false;
+  std::erase_if(held_, [&](const Held& one) {
+    if (one.peer == id) Drop(one.frame);
+    return one.peer == id;
+  });
+}
+
+uint32_t DpdkDatapath::max_packet_bytes(PeerId peer) const {
+  return IsOpen(peer) ? peers_[peer.value].max_packet_bytes : 0;
+}
+
+DatapathCounts DpdkDatapath::counts() const {
+  DatapathCounts counts = counts_;
+  port_->AddTo(&counts);
+  return counts;
+}
+
+// --- Sending ---------------------------------------------------------------
+
+size_t DpdkDatapath::tx_room() const {
+  const size_t taken = waiting_.size() + held_.size() + looped_.size();
+  return kSlots - std::min<size_t>(taken, kSlots);
+}
+
+void DpdkDatapath::Drop(rte_mbuf* frame) {
+  rte_pktmbuf_free(frame);
+  ++counts_.sends_dropped;
+}
+
+void DpdkDatapath::Send(std::span<const TxPacket> batch) {
+  HAWSER_CHECK(batch.size() <= tx_room());
+  const bool may_lend = port_->reads_at_once();
+  for (const TxPacket& packet : batch) {
+    HAWSER_CHECK(packet.entropy < options_.entropies);
+    if (!IsOpen(packet.peer)) {
+      ++counts_.sends_dropped;
+      continue;
+    }
+    const Peer& peer = peers_[packet.peer.value];
+    const bool known =
+        peer.is_self || neighbours_.Find(peer.neighbour) != nullptr;
+    const bool leaves = known && !peer.is_self;
+    if ((leaves && down_) || (!known && neighbours_.silent(peer.neighbour))) {
+      ++counts_.sends_dropped;
+      continue;
+    }
+    rte_mbuf* const frame = MakeFrame(peer, packet, may_lend && leaves);
+    if (frame == nullptr) {
+      ++counts_.sends_dropped;
+    } else if (leaves) {
+      waiting_.Push(frame);
+    } else if (peer.is_self) {
+      looped_.Push(frame);
+    } else {
+      held_.push_back({frame, packet.peer});
+      ++counts_.sends_deferred;
+    }
+  }
+  Flush();
+  // What waits may have nobody else to fetch it.
+  if (!looped_.empty()) bell_.Keep(true);
+  if (!waiting_.empty()) {
+    pause_ = kFirstLook;
+    SetBell(/*received=*/false, PortNow());
+  }
+}
+
+rte_mbuf* DpdkDatapath::MakeFrame(const Peer& peer, const TxPacket& packet,
+                                  bool may_lend) {
+  const size_t payload_bytes = packet.header.size() + packet.payload.length;
+  HAWSER_CHECK(payload_bytes <= address_.max_packet_bytes);
+  rte_mbuf* const frame = port_->Alloc();
+  if (frame == nullptr) return nullptr;
+  const bool lends = may_lend && packet.payload.length >= kLeastLentBytes;
+  const size_t headers = peer.header.size();
+  std::byte* const start = BytesOf(frame);
+  std::byte* const body = start + headers;
+  std::byte* rest = std::copy(packet.header.begin(), packet.header.end(), body);
+  if (!lends) {
+    rest = std::copy_n(packet.payload.data, packet.payload.length, rest);
+  }
+  frame->data_len = static_cast<uint16_t>(rest - start);
+  frame->pkt_len = frame->data_len;
+
+  ChecksumBy by = peer.header.ChecksumsBy(port_->checksum_by());
+  if (peer.is_self) by = ChecksumBy::kUs;
+  ChecksumPart sum;
+  if (by == ChecksumBy::kUs) {
+    sum = SumOf({body, rest});
+    if (lends) {
+      const ChecksumPart lent =
+          SumOf({packet.payload.data, packet.payload.length});
+      sum = sum + (packet.header.size() % 2 == 0 ? lent : AfterOdd(lent));
+    }
+  } else if (by == ChecksumBy::kPort) {
+    frame->l2_len = peer.header.ethernet_bytes();
+    frame->l3_len = peer.header.is_v4() ? kIpv4Bytes : kIpv6Bytes;
+    frame->ol_flags |=
+        RTE_MBUF_F_TX_UDP_CKSUM |
+        (peer.header.is_v4() ? RTE_MBUF_F_TX_IPV4 | RTE_MBUF_F_TX_IP_CKSUM
+                             : RTE_MBUF_F_TX_IPV6);
+  }
+  peer.header.Write(static_cast<uint16_t>(kFirstEntropy + packet.entropy),
+                    payload_bytes, by, sum, start);
+  return lends ? LendPayload(frame, packet.payload) : frame;
+}
+
+rte_mbuf* DpdkDatapath::LendPayload(rte_mbuf* frame,
+                                    const MemorySlice& payload) {
+  rte_mbuf* const part = port_->Alloc();
+  if (part == nullptr) {
+    rte_pktmbuf_free(frame);
+    return nullptr;
+  }
+  rte_mbuf_ext_refcnt_update(&lender_, 1);
+  rte_pktmbuf_attach_extbuf(part, payload.data, RTE_BAD_IOVA,
+                            static_cast<uint16_t>(payload.length), &lender_);
+  part->data_off = 0;
+  part->data_len = static_cast<uint16_t>(payload.length);
+  frame->next = part;
+  frame->nb_segs = 2;
+  frame->pkt_len += part->data_len;
+  return frame;
+}
+
+// A frame in one buffer, for one with lent payload.
+rte_mbuf* DpdkDatapath::WithOwnBytes(rte_mbuf* frame) {
+  rte_mbuf* const part = frame->next;
+  if (part == nullptr) return frame;
+  std::byte* const end = BytesOf(frame) + frame->data_len;
+  std::memcpy(end, BytesOf(part), part->data_len);
+  frame->data_len = static_cast<uint16_t>(frame->data_len + part->data_len);
+  frame->next = nullptr;
+  frame->nb_segs = 1;
+  rte_pktmbuf_free(part);
+  return frame;
+}
+
+void DpdkDatapath::Flush() {
+  std::array<rte_mbuf*, kBatch> batch;
+  while (!waiting_.empty()) {
+    const auto count =
+        static_cast<uint16_t>(std::min<size_t>(waiting_.size(), kBatch));
+    for (size_t i = 0; i < count; ++i) {
+      batch[i] = waiting_[waiting_.begin() + i];
+    }
+    const uint16_t taken = port_->Send(batch.data(), count);
+    for (size_t i = 0; i < taken; ++i) waiting_.Pop();
+    if (taken < count) break;
+  }
+  for (uint64_t i = waiting_.begin(); i < waiting_.end(); ++i) {
+    if (waiting_[i]->nb_segs == 1) continue;
+    waiting_[i] = WithOwnBytes(waiting_[i]);
+    ++counts_.sends_deferred;
+  }
+}
+
+// --- Neighbours and the link -----------------------------------------------
+
+void DpdkDatapath::LookAfter(Time now) {
+  now_ = now;
+  if (now - link_asked_ >= kLinkPause) {
+    link_asked_ = now;
+    const bool was_down = std::exchange(down_, !port_->CheckUp(now));
+    if (down_ && !was_down) {
+      while (!waiting_.empty()) Drop(waiting_.Pop());
+    }
+    // Who is there now may be somebody else.
+    if (was_down && !down_) neighbours_.AskAgain(now);
+  }
+  if (!down_) SendNeighbourFrames(now);
+  if (news_ != neighbours_.changes()) OnNews();
+  std::erase_if(held_, [&](const Held& one) {
+    const bool silent = neighbours_.silent(peers_[one.peer.value].neighbour);
+    if (silent) Drop(one.frame);
+    return silent;
+  });
+}
+
+void DpdkDatapath::OnNews() {
+  news_ = neighbours_.changes();
+  for (Peer& peer : peers_) {
+    if (peer.open) MakeHeader(peer);
+  }
+  std::erase_if(held_, [&](const Held& one) {
+    const MacAddress* const mac =
+        neighbours_.Find(peers_[one.peer.value].neighbour);
+    if (mac == nullptr) return false;
+    std::memcpy(BytesOf(one.frame), mac->bytes.data(), mac->bytes.size());
+    waiting_.Push(one.frame);
+    return true;
+  });
+  Flush();
+}
+
+void DpdkDatapath::SendNeighbourFrames(Time now) {
+  while (waiting_.size() < kSlots && neighbours_.deadline() <= now) {
+    rte_mbuf* const frame = port_->Alloc();
+    if (frame == nullptr) return;
+    const size_t bytes = neighbours_.TakeFrame(
+        now, {BytesOf(frame), Neighbours::kMaxFrameBytes});
+    frame->data_len = static_cast<uint16_t>(bytes);
+    frame->pkt_len = frame->data_len;
+    waiting_.Push(frame);
+  }
+  Flush();
+}
+
+// --- Receiving -------------------------------------------------------------
+
+size_t DpdkDatapath::Receive(std::span<RxPacket> out) {
+  HAWSER_CHECK(out.empty() || lent_.empty());
+  LookAfter(PortNow());
+  if (!waiting_.empty()) Flush();
+  const size_t given = Fill(out);
+  // An answer that is due goes at once; who asked for it waits.
+  if (neighbours_.deadline() <= now_ || news_ != neighbours_.changes()) {
+    LookAfter(now_);
+  }
+  SetBell(given > 0, now_);
+  return given;
+}
+
+size_t DpdkDatapath::Fill(std::span<RxPacket> out) {
+  if (out.empty()) LookIntoPort();
+  size_t given = 0;
+  while (given < out.size() && !ready_.empty()) {
+    const Arrival arrival = ready_.Pop();
+    lent_.push_back(arrival.frame);
+    out[given++] = arrival.packet;
+  }
+  while (given < out.size() && !looped_.empty()) {
+    rte_mbuf* const frame = looped_.Pop();
+    if (!Understand(frame, &out[given])) continue;
+    lent_.push_back(frame);
+    ++given;
+  }
+  std::array<rte_mbuf*, kBatch> frames;
+  size_t left = out.size() * kForeignPerPacket;
+  while (given < out.size() && left > 0) {
+    const size_t most = std::min({out.size() - given, frames.size(), left});
+    const size_t count =
+        port_->Receive(frames.data(), static_cast<uint16_t>(most));
+    for (size_t i = 0; i < count; ++i) {
+      if (!Understand(frames[i], &out[given])) continue;
+      lent_.push_back(frames[i]);
+      ++given;
+    }
+    if (count < most) break;
+    left -= count;
+  }
+  return given;
+}
+
+// So that the bell can tell what is for us from what is not.
+void DpdkDatapath::LookIntoPort() {
+  if (!ready_.empty()) return;
+  std::array<rte_mbuf*, kBatch> frames;
+  const size_t count = port_->Receive(frames.data(), kBatch);
+  for (size_t i = 0; i < count; ++i) {
+    Arrival arrival{frames[i], {}};
+    if (Understand(frames[i], &arrival.packet)) ready_.Push(arrival);
+  }
+}
+
+// False: it was not for those who receive, and is gone.
+bool DpdkDatapath::Understand(rte_mbuf* frame, RxPacket* packet) {
+  ParsedFrame parsed;
+  parsed.kind = FrameKind::kMalformed;
+  constexpr uint64_t kGood =
+      RTE_MBUF_F_RX_IP_CKSUM_GOOD | RTE_MBUF_F_RX_L4_CKSUM_GOOD;
+  const bool stripped = (frame->ol_flags & RTE_MBUF_F_RX_VLAN_STRIPPED) != 0;
+  if (stripped && (frame->vlan_tci & 0x0fff) != filter_.vlan) {
+    parsed.kind = FrameKind::kForeign;
+  } else if (rte_pktmbuf_linearize(frame) == 0) {
+    parsed = ParseFrame({BytesOf(frame), frame->data_len},
+                        stripped ? untagged_ : filter_,
+                        (frame->ol_flags & kGood) == kGood);
+  } else {
+    ++counts_.truncated;
+  }
+  switch (parsed.kind) {
+    case FrameKind::kDatagram:
+      *packet = {parsed.payload, parsed.ce, Duration()};
+      return true;
+    case FrameKind::kArp:
+    case FrameKind::kNeighbour:
+      neighbours_.OnFrame(parsed, now_);
+      break;
+    case FrameKind::kForeign:
+      ++counts_.frames_foreign;
+      break;
+    case FrameKind::kFragment:
+      ++counts_.frames_fragmented;
+      break;
+    case FrameKind::kMalformed:
+      ++counts_.frames_malformed;
+      break;
+    case FrameKind::kBadChecksum:
+      ++counts_.frames_damaged;
+      break;
+  }
+  rte_pktmbuf_free(frame);
+  return false;
+}
+
+void DpdkDatapath::Recycle() {
+  if (lent_.empty()) return;
+  rte_pktmbuf_free_bulk(lent_.data(), static_cast<unsigned>(lent_.size()));
+  lent_.clear();
+}
+
+void DpdkDatapath::SetBell(bool received, Time now) {
+  bell_.Keep(!ready_.empty() || !looped_.empty());
+  Time when = down_ ? Time::Never() : neighbours_.deadline();
+  if (port_->descriptors().empty() || !waiting_.empty() || down_) {
+    // To set a timer is a system call: one that will ring soon, or that rings
+    // while packets come, is left alone.
+    if (received) pause_ = kFirstLook;
+    if (!received && (look_at_ <= now || look_at_ > now + pause_)) {
+      look_at_ = now + pause_;
+      pause_ = std::min(2 * pause_, kLastLook);
+    }
+    when = std::min(when, look_at_);
+  }
+  bell_.Set(when, now);
+}
+
+}  // namespace hawser

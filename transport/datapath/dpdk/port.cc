@@ -1,0 +1,414 @@
+// What a driver says of itself is not always so: af_packet and memif announce
+// frames of 1518 bytes and carry any that fit into what they were set up with;
+// af_xdp announces 3542 and delivers nothing beyond 3456. So the table below
+// has for each what was found to hold (DPDK 22.11), and an unknown driver is
+// believed.
+//
+// Nor do these give an interrupt by DPDK's own means. af_packet and af_xdp are
+// sockets all the same, which the process's list of descriptors shows; memif is
+// memory, and must be looked at.
+#include "transport/datapath/dpdk/port.h"
+
+#include <linux/if_packet.h>
+#include <linux/if_xdp.h>
+#include <net/if.h>
+#include <rte_cycles.h>
+#include <rte_dev.h>
+#include <rte_errno.h>
+#include <rte_mempool.h>
+#include <rte_spinlock.h>
+#include <sys/ioctl.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <climits>
+#include <cstdlib>
+#include <cstring>
+#include <filesystem>
+#include <iterator>
+#include <map>
+#include <string_view>
+
+#include "transport/datapath/dpdk/eal.h"
+
+namespace hawser {
+namespace {
+
+constexpr uint32_t kMostIpBytes = 65535;  // Of any IPv4 packet.
+constexpr uint32_t kEthernetMost = kEthernetBytes + kVlanBytes;
+constexpr uint32_t kUsualMtu = 1500;
+constexpr uint32_t kJumboMtu = 9000;
+// Linux's packet rings begin a frame of SOCK_RAW with this much of their own:
+// tpacket2_hdr and sockaddr_ll, 16 bytes for the link's header, aligned to 16,
+// less the 14 that the header has (packet_mmap.rst; TPACKET_V2).
+constexpr uint32_t kPacketRingBytes = 80 - kEthernetBytes;
+// And the driver of DPDK wants a buffer that could hold nearly all of a slot.
+constexpr uint32_t kPacketSlotBytes = TPACKET2_HDRLEN - sizeof(sockaddr_ll);
+constexpr uint32_t kPacketSlotUsual = 2048;
+// A chunk of XDP's memory is a page, and buffers of DPDK are chunks: beside
+// its own headers and headroom this is left.
+constexpr uint32_t kXdpFrameBytes = 3456;
+constexpr uint32_t kXdpBufferBytes = 3840;
+// Its rings have 2048 places, whatever is asked for, and there are four.
+constexpr uint32_t kXdpBuffers = 4 * 2048;
+
+struct Driver {
+  std::string_view name;
+  bool is_memory;      // Nothing on the way can damage a frame.
+  bool reads_at_once;  // Its Send copies all segments of a frame.
+  bool calls;          // A client of its far side, unless told otherwise.
+  uint32_t usual_mtu;  // 0: its interface's, or what DPDK says.
+};
+constexpr Driver kDrivers[] = {
+    {"net_memif", true, true, true, kJumboMtu},
+    {"net_ring", true, false, false, kJumboMtu},
+    {"net_af_packet", false, true, false, 0},
+    {"net_af_xdp", false, false, false, 0},
+};
+constexpr Driver kAnyDriver = {"", false, false, false, 0};
+
+const Driver& DriverOf(const rte_eth_dev_info& device) {
+  for (const Driver& driver : kDrivers) {
+    if (driver.name == device.driver_name) return driver;
+  }
+  return kAnyDriver;
+}
+
+// The value of `key` among a device's arguments "a=1,b=2"; or empty.
+std::string ArgumentOf(const rte_eth_dev_info& device, std::string_view key) {
+  const rte_devargs* const given = rte_dev_devargs(device.device);
+  std::string_view rest = given != nullptr && given->args != nullptr
+                              ? std::string_view(given->args)
+                              : std::string_view();
+  while (!rest.empty()) {
+    const std::string_view one = rest.substr(0, rest.find(','));
+    rest.remove_prefix(std::min(one.size() + 1, rest.size()));
+    const size_t equals = one.find('=');
+    if (one.substr(0, equals) == key && equals != std::string_view::npos) {
+      return std::string(one.substr(equals + 1));
+    }
+  }
+  return "";
+}
+
+// Of an interface of the kernel's; 0: there is none.
+uint32_t KernelMtu(const std::string& interface) {
+  ifreq request = {};
+  if (interface.empty() || interface.size() >= sizeof request.ifr_name) {
+    return 0;
+  }
+  std::copy(interface.begin(), interface.end(), request.ifr_name);
+  const int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+  const bool known = fd >= 0 && ioctl(fd, SIOCGIFMTU, &request) == 0;
+  if (fd >= 0) close(fd);
+  return known ? static_cast<uint32_t>(request.ifr_mtu) : 0;
+}
+
+// Sockets of this process: those of XDP, and those that listen for packets on
+// `interface`.
+std::vector<int> PacketSockets(const std::string& interface) {
+  std::vector<int> found;
+  std::error_code none;
+  const unsigned index = if_nametoindex(interface.c_str());
+  for (const auto& entry :
+       std::filesystem::directory_iterator("/proc/self/fd", none)) {
+    const int fd = std::atoi(entry.path().filename().c_str());
+    int domain = 0;
+    socklen_t length = sizeof domain;
+    if (getsockopt(fd, SOL_SOCKET, SO_DOMAIN, &domain, &length) != 0) continue;
+    if (domain == AF_XDP) found.push_back(fd);
+    if (domain != AF_PACKET || index == 0) continue;
+    sockaddr_ll bound = {};
+    length = sizeof bound;
+    if (getsockname(fd, reinterpret_cast<sockaddr*>(&bound), &length) == 0 &&
+        bound.sll_ifindex == static_cast<int>(index)) {
+      found.push_back(fd);
+    }
+  }
+  std::sort(found.begin(), found.end());
+  return found;
+}
+
+std::string Failure(const std::string& what, int error) {
+  const std::string said = LastWords();
+  return what + ": " + rte_strerror(error < 0 ? -error : error) +
+         (said.empty() ? "" : " (" + said + ")");
+}
+
+// The index of the port; or a sentence in `error`.
+bool FindPort(const std::string& name, uint16_t* id, std::string* error) {
+  if (rte_eth_dev_get_port_by_name(name.c_str(), id) == 0) return true;
+  std::string there;
+  uint16_t other = 0;
+  RTE_ETH_FOREACH_DEV(other) {
+    char other_name[RTE_ETH_NAME_MAX_LEN] = "";
+    rte_eth_dev_get_name_by_port(other, other_name);
+    there += std::string(there.empty() ? "" : ", ") + other_name;
+  }
+  *error = "DPDK has no port \"" + name + "\" (" +
+           (there.empty() ? "it has none" : "it has " + there) + ")";
+  if (const std::string said = LastWords(); !said.empty()) {
+    *error += "; it said: " + said;
+  }
+  std::error_code none;
+  if (std::filesystem::exists("/sys/bus/pci/devices/" + name, none)) {
+    *error +=
+        "; to mend it: modprobe vfio-pci && dpdk-devbind.py "
+        "--bind=vfio-pci " +
+        name;
+  } else {
+    *error += "; to mend it: HAWSER_DPDK_EAL=\"--vdev=" + name + ",...\"";
+  }
+  return false;
+}
+
+// All that were started, by name, for good; endpoints may be made by several
+// threads at once.
+rte_spinlock_t ports_lock = RTE_SPINLOCK_INITIALIZER;
+std::map<std::string, std::unique_ptr<Port>>& AllPorts() {
+  static auto* const ports = new std::map<std::string, std::unique_ptr<Port>>;
+  return *ports;
+}
+struct Locked {
+  Locked() { rte_spinlock_lock(&ports_lock); }
+  ~Locked() { rte_spinlock_unlock(&ports_lock); }
+};
+
+}  // namespace
+
+Time PortNow() {
+  static const double nanos_per_cycle =
+      1e9 / static_cast<double>(rte_get_timer_hz());
+  return Time::FromNanos(static_cast<int64_t>(
+      static_cast<double>(rte_get_timer_cycles()) * nanos_per_cycle));
+}
+
+bool DescribePort(const DpdkPort& port, Interface* found, std::string* error) {
+  uint16_t id = 0;
+  if (!FindPort(port.name, &id, error)) return false;
+  rte_eth_dev_info device = {};
+  rte_eth_link link = {};
+  rte_eth_dev_info_get(id, &device);
+  rte_eth_link_get_nowait(id, &link);
+  found->name = found->dpdk_port = port.name;
+  found->mtu = port.mtu;
+  if (link.link_speed != RTE_ETH_SPEED_NUM_UNKNOWN) {
+    found->speed_mbps = static_cast<int>(link.link_speed);
+  }
+  char path[PATH_MAX];
+  if (realpath(("/sys/bus/pci/devices/" + port.name).c_str(), path) !=
+      nullptr) {
+    found->pci_path = path;
+  }
+  found->software = found->pci_path.empty();
+  return true;
+}
+
+Port::Holder Port::Take(const DpdkPort& wanted, std::string* error) {
+  const Locked locked;
+  std::unique_ptr<Port>& port = AllPorts()[wanted.name];
+  if (port == nullptr) {
+    auto made = std::unique_ptr<Port>(new Port);
+    if (!made->SetUp(wanted, error)) return nullptr;
+    port = std::move(made);
+  }
+  if (port->taken_) {
+    *error =
+        "the port serves another engine already; to mend it: "
+        "HAWSER_ENGINES=1";
+    return nullptr;
+  }
+  if (wanted.mtu != 0 && wanted.mtu != port->mtu_) {
+    *error = "the port was started with mtu " + std::to_string(port->mtu_) +
+             " in this process, which cannot be changed";
+    return nullptr;
+  }
+  port->taken_ = true;
+  ++port->owners_;
+  return Holder(port.get());
+}
+
+void Port::Release::operator()(Port* port) const {
+  const Locked locked;
+  port->taken_ = false;
+}
+
+bool Port::SetUp(const DpdkPort& wanted, std::string* error) {
+  uint16_t id = 0;
+  if (!FindPort(wanted.name, &id, error)) return false;
+  id_ = id;
+  rte_eth_dev_info device = {};
+  if (const int why = rte_eth_dev_info_get(id_, &device)) {
+    *error = Failure("the port does not say what it is", why);
+    return false;
+  }
+  const std::string interface = ArgumentOf(device, "iface");
+  const std::vector<int> before = PacketSockets("");
+  if (!ChooseMtu(wanted, device, error) || !Configure(device, error) ||
+      !MakePool(device, error)) {
+    return false;
+  }
+  const int socket = rte_eth_dev_socket_id(id_);
+  const auto on = static_cast<unsigned>(socket);
+  if (const int why = rte_eth_rx_queue_setup(id_, 0, rx_queue_, on,
+                                             /*conf=*/nullptr, pool_)) {
+    *error = Failure("the port has no queue to receive", why);
+    return false;
+  }
+  if (const int why = rte_eth_tx_queue_setup(id_, 0, tx_queue_, on,
+                                             /*conf=*/nullptr)) {
+    *error = Failure("the port has no queue to send", why);
+    return false;
+  }
+  const int why = rte_eth_dev_start(id_);
+  started_ = why == 0;
+  called_at_ = PortNow();
+  calls_ = DriverOf(device).calls && ArgumentOf(device, "role") != "server";
+  if (!started_ && !calls_) {
+    *error = Failure("the port does not start", why);
+    return false;
+  }
+  // Neighbour discovery asks a group. A port that cannot listen to it hears
+  // everything, or is told its neighbours.
+  rte_eth_allmulticast_enable(id_);
+  rte_ether_addr mac = {};
+  rte_eth_macaddr_get(id_, &mac);
+  std::copy(std::begin(mac.addr_bytes), std::end(mac.addr_bytes),
+            mac_.bytes.begin());
+  if (!interface.empty()) {
+    const std::vector<int> after = PacketSockets(interface);
+    std::set_difference(after.begin(), after.end(), before.begin(),
+                        before.end(), std::back_inserter(descriptors_));
+  }
+  return true;
+}
+
+bool Port::ChooseMtu(const DpdkPort& wanted, const rte_eth_dev_info& device,
+                     std::string* error) {
+  const Driver& driver = DriverOf(device);
+  const std::string interface = ArgumentOf(device, "iface");
+  uint32_t usual = driver.usual_mtu;
+  uint32_t most = kMostIpBytes;
+  std::string because;
+  uint32_t slot_bytes = 0;
+  if (!interface.empty()) {
+    usual = most = KernelMtu(interface);
+    because = "ip link set " + interface + " mtu ...";
+  } else if (usual == 0) {
+    uint16_t now = kUsualMtu;
+    rte_eth_dev_get_mtu(id_, &now);
+    usual = now;
+    if (device.max_mtu != 0) most = device.max_mtu;
+    driver_mtu_ = static_cast<uint16_t>(wanted.mtu);
+  }
+  if (driver.name == "net_af_packet") {
+    const std::string framesz = ArgumentOf(device, "framesz");
+    slot_bytes = framesz.empty()
+                     ? kPacketSlotUsual
+                     : static_cast<uint32_t>(std::atoi(framesz.c_str()));
+    const uint32_t fits = slot_bytes - kPacketRingBytes - kEthernetMost;
+    if (fits < most) {
+      most = fits;
+      because = "a larger framesz (and blocksz) among the port's arguments";
+    }
+  } else if (driver.name == "net_af_xdp") {
+    if (kXdpFrameBytes - kEthernetMost < most) {
+      most = kXdpFrameBytes - kEthernetMost;
+      because = "another driver: af_xdp carries no more";
+    }
+    most_buffer_bytes_ = kXdpBufferBytes;
+    driver_buffers_ = kXdpBuffers;
+  }
+  mtu_ = wanted.mtu != 0 ? wanted.mtu : std::min(usual, most);
+  if (mtu_ > most) {
+    *error = "the port carries IP packets of " + std::to_string(most) +
+             " bytes, and mtu is " + std::to_string(mtu_) +
+             (because.empty() ? "" : "; to mend it: " + because);
+    return false;
+  }
+  buffer_bytes_ =
+      std::max(mtu_ + kEthernetMost, slot_bytes > kPacketSlotBytes
+                                         ? slot_bytes - kPacketSlotBytes
+                                         : 0) +
+      RTE_PKTMBUF_HEADROOM;
+  return true;
+}
+
+bool Port::Configure(const rte_eth_dev_info& device, std::string* error) {
+  const Driver& driver = DriverOf(device);
+  rte_eth_conf wanted = {};
+  wanted.rxmode.mtu = driver_mtu_;
+  wanted.rxmode.offloads =
+      device.rx_offload_capa &
+      (RTE_ETH_RX_OFFLOAD_IPV4_CKSUM | RTE_ETH_RX_OFFLOAD_UDP_CKSUM);
+  constexpr uint64_t kBoth =
+      RTE_ETH_TX_OFFLOAD_IPV4_CKSUM | RTE_ETH_TX_OFFLOAD_UDP_CKSUM;
+  const bool segments =
+      (device.tx_offload_capa & RTE_ETH_TX_OFFLOAD_MULTI_SEGS) != 0;
+  if (driver.is_memory) {
+    checksum_by_ = ChecksumBy::kNobody;
+  } else if ((device.tx_offload_capa & kBoth) == kBoth) {
+    checksum_by_ = ChecksumBy::kPort;
+    wanted.txmode.offloads |= kBoth;
+  }
+  reads_at_once_ = driver.reads_at_once && segments &&
+                   ArgumentOf(device, "zero-copy") != "yes";
+  if (reads_at_once_) wanted.txmode.offloads |= RTE_ETH_TX_OFFLOAD_MULTI_SEGS;
+  if (const int why = rte_eth_dev_configure(id_, 1, 1, &wanted)) {
+    *error = Failure("the port cannot be configured", why);
+    return false;
+  }
+  rte_eth_dev_adjust_nb_rx_tx_desc(id_, &rx_queue_, &tx_queue_);
+  return true;
+}
+
+bool Port::MakePool(const rte_eth_dev_info& device, std::string* error) {
+  if (most_buffer_bytes_ < UINT16_MAX) buffer_bytes_ = most_buffer_bytes_;
+  const uint32_t buffers = rx_queue_ + tx_queue_ + driver_buffers_ + kHeld;
+  const auto bytes = static_cast<uint16_t>(
+      std::min<uint32_t>((buffer_bytes_ + 63) / 64 * 64, UINT16_MAX));
+  char name[RTE_MEMPOOL_NAMESIZE];
+  std::snprintf(name, sizeof name, "hawser%u", id_);
+  pool_ = rte_pktmbuf_pool_create(name, buffers, /*cache_size=*/0,
+                                  /*priv_size=*/0, bytes, SOCKET_ID_ANY);
+  if (pool_ == nullptr) {
+    *error =
+        Failure("no memory for " + std::to_string(buffers) + " buffers of " +
+                    std::to_string(bytes) + " bytes of " + device.driver_name +
+                    "; to mend it: more of /proc/sys/vm/nr_hugepages, or "
+                    "with --no-huge a larger -m",
+                rte_errno);
+  }
+  return pool_ != nullptr;
+}
+
+bool Port::CheckUp(Time now) {
+  rte_eth_link link = {};
+  const bool up = rte_eth_link_get_nowait(id_, &link) == 0 &&
+                  link.link_status == RTE_ETH_LINK_UP;
+  if (up) called_at_ = now;
+  if (calls_ && now - called_at_ >= kCallPause) {
+    called_at_ = now;
+    if (started_) rte_eth_dev_stop(id_);
+    started_ = rte_eth_dev_start(id_) == 0;
+  }
+  return up;
+}
+
+void Port::AddTo(DatapathCounts* counts) const {
+  rte_eth_stats stats = {};
+  if (rte_eth_stats_get(id_, &stats) != 0) return;
+  counts->port_missed = stats.imissed;
+  counts->port_no_buffer = stats.rx_nombuf;
+  counts->port_errors = stats.ierrors + stats.oerrors;
+}
+
+uint16_t Port::Send(rte_mbuf** frames, uint16_t count) {
+  if (checksum_by_ == ChecksumBy::kPort) {
+    count = rte_eth_tx_prepare(id_, 0, frames, count);
+  }
+  return rte_eth_tx_burst(id_, 0, frames, count);
+}
+
+}  // namespace hawser
