@@ -263,8 +263,10 @@ int RunRank(const Options& options) {
   net.reset();  // Unloaded: what threads it had must have ended.
 
   report.paths_elsewhere = stats_file.empty();
-  report.paths = ReadPaths(bootstrap.AllGather(TakeStats(stats_file)));
+  const std::vector<std::string> stats =
+      bootstrap.AllGather(TakeStats(stats_file));
   if (options.rank == 0) {
+    report.paths = ReadPaths(stats);
     PrintFoot(options, report);
     if (writes_json) WriteJson(options, report);
   }
