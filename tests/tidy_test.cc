@@ -291,7 +291,7 @@ const std::vector<WordRule>& AllWordRules() {
        {"transport/"},
        {"transport/base/spsc_ring.h", "transport/base/inbox.h",
         "transport/message/request.h", "transport/engine/"}},
-      {"sockets belong to datapath/udp, datapath/interfaces and the rendezvous",
+      {"sockets belong to datapath/udp, datapath/interfaces and the handshake",
        std::regex(
            R"(<(sys/socket|netinet/[a-z_0-9]+|arpa/inet|netdb|ifaddrs|net/if)"
            R"(|linux/(udp|if|sockios|errqueue|net_tstamp))\.h>)"),
@@ -299,6 +299,7 @@ const std::vector<WordRule>& AllWordRules() {
         "tests/path/", "tests/spray/", "tests/congestion/"},
        {"transport/datapath/udp", "transport/datapath/interfaces",
         "transport/datapath/dpdk/port.cc", "transport/net/address.cc",
+        "transport/engine/handshake_stream", "transport/engine/reception",
         "transport/engine/rendezvous"}},
       {"verbs belong to datapath/verbs",
        std::regex(R"(<infiniband/|<rdma/)"),

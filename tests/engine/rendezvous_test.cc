@@ -263,7 +263,7 @@ INSTANTIATE_TEST_SUITE_P(
     ::testing::Values(
         Refused{"Nonce",
                 [](wire::Introduction& hello) { ++hello.listener_nonce; },
-                nullptr, "does not know this listener's handle"},
+                nullptr, "does not know the handle of any listener"},
         Refused{"Version", nullptr,
                 [](std::vector<std::byte>& frame) { frame[4] ^= std::byte{6}; },
                 "version"},
@@ -367,8 +367,8 @@ TEST_F(RendezvousTest, ManySilentOnesAtOnce) {
     strangers.push_back(std::make_unique<Stranger>(listener_->handle()));
     AcceptNobody();
   }
-  // More than the listener keeps; who comes with the handle gets in.
-  EXPECT_LE(OpenDescriptors(), before + 300 + 256);
+  // Who comes with the handle gets in.
+  EXPECT_LE(OpenDescriptors(), before + 300 + 300);
   ServesOthers();
   for (auto& stranger : strangers) ServeToTheEnd(*stranger);
   strangers.clear();
@@ -583,20 +583,37 @@ TEST_F(RendezvousTest, NotAHandle) {
 
 TEST_F(RendezvousTest, ListenerGoes) {
   for (const int calls : {0, 1, 3}) {
-    auto listener = MakeListener(*there_);
-    auto connector = Connector::Create(*here_, listener->handle());
+    auto connector = Connector::Create(*here_, listener_->handle());
     ASSERT_TRUE(connector.ok());
     for (int i = 0; i < calls; ++i) {
       ASSERT_TRUE((*connector)->Connect().ok());
     }
-    listener.reset();
+    listener_.reset();
     absl::Status status;
     EXPECT_TRUE(Until([&] {
       status = (*connector)->Connect().status();
       return !status.ok();
     }));
     EXPECT_EQ(status.code(), absl::StatusCode::kUnavailable) << status;
+    listener_ = MakeListener(*there_);
   }
+}
+
+// Its endpoint has another one, at the same door.
+TEST_F(RendezvousTest, ListenerGoesAndAnotherStays) {
+  auto listener = MakeListener(*there_);
+  auto connector = Connector::Create(*here_, listener->handle());
+  ASSERT_TRUE(connector.ok());
+  listener.reset();
+  absl::Status status;
+  EXPECT_TRUE(Until([&] {
+    AcceptNobody();
+    status = (*connector)->Connect().status();
+    return !status.ok();
+  }));
+  EXPECT_EQ(status.code(), absl::StatusCode::kFailedPrecondition);
+  EXPECT_THAT(std::string(status.message()), HasSubstr("does not know"));
+  ServesOthers();
 }
 
 // Something else that listens, with what it says to a hello.

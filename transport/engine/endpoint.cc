@@ -14,6 +14,7 @@
 #include "transport/datapath/udp.h"
 #include "transport/datapath/verbs.h"
 #include "transport/engine/clock.h"
+#include "transport/engine/reception.h"
 #include "transport/engine/runner.h"
 
 namespace hawser {
@@ -143,7 +144,8 @@ Endpoint::Endpoint(const Config& config, std::vector<Interface> interfaces,
       interfaces_(std::move(interfaces)),
       log_(std::move(log)),
       host_(HostName()),
-      datapath_(DatapathOf(interfaces_)) {}
+      datapath_(DatapathOf(interfaces_)),
+      reception_(std::make_unique<Reception>(*this)) {}
 
 Endpoint::~Endpoint() { Stop(); }
 

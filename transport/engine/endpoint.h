@@ -27,6 +27,7 @@
 namespace hawser {
 
 class Endpoint;
+class Reception;
 class Runner;
 struct FlowRecord;
 
@@ -109,6 +110,9 @@ class Endpoint {
   // Unavailable: no plane here can reach it.
   absl::Status ConnectFlow(FlowEnd& flow, const wire::Introduction& theirs);
 
+  // Where its listeners receive.
+  Reception& reception() { return *reception_; }
+
   std::vector<PeerReport> Report() const;
   // Report, metrics and names as one JSON document.
   std::string ReportJson() const;
@@ -132,6 +136,7 @@ class Endpoint {
   std::vector<Registration> registrations_;
   uint32_t keys_ = 0;  // Given so far.
   std::vector<std::unique_ptr<Runner>> runners_;
+  const std::unique_ptr<Reception> reception_;
 };
 
 }  // namespace hawser

@@ -7,9 +7,9 @@
 // waits. Hello goes one way, Welcome or Refusal the other; then the connector
 // closes, and that end of file, with all of the Welcome acknowledged, is what
 // tells the listener that it was read. A connection that has not said its
-// Hello after HAWSER_HANDSHAKE_TIMEOUT_MS holds nothing any more. A listener
-// has a door at each of its interfaces, and the connector knocks at one after
-// the other.
+// Hello after HAWSER_HANDSHAKE_TIMEOUT_MS holds nothing any more. An endpoint
+// has a door at each of its interfaces for all of its listeners (reception.h),
+// and the connector knocks at one after the other.
 //
 // Threads: each Listener and each Connector is used by one thread at a time;
 // different ones, also of one endpoint, by any threads.
@@ -34,14 +34,17 @@ inline constexpr size_t kListenHandleBytes = 112;
 using ListenHandle = std::array<std::byte, kListenHandleBytes>;
 
 class HandshakeStream;
+class Reception;
 
 class Listener {
  public:
-  // Listens on the endpoint's interfaces, as many of them as a handle has room
-  // for. The endpoint outlives the listener. ResourceExhausted if one of
-  // them cannot be listened on.
+  // Listens at the endpoint's doors, as many of them as a handle has room
+  // for. The endpoint outlives the listener. ResourceExhausted if there is none
+  // at which it could.
   static absl::StatusOr<std::unique_ptr<Listener>> Create(Endpoint& endpoint);
   ~Listener();
+  Listener(const Listener&) = delete;
+  Listener& operator=(const Listener&) = delete;
 
   const ListenHandle& handle() const { return handle_; }
   // The receiving end of the next flow, or null: call again. Strangers are
@@ -51,20 +54,12 @@ class Listener {
   absl::StatusOr<std::unique_ptr<FlowEnd>> Accept();
 
  private:
-  struct Guest;
-  explicit Listener(Endpoint& endpoint);
-  // Takes a free port there, which becomes part of `address`.
-  absl::Status OpenDoor(sockaddr_storage& address);
-  enum class Progress : uint8_t { kAgain, kAccepted, kGone };
-  void DropOldest();
-  Progress Serve(Guest& guest, Time now);
-  absl::Status Greet(Guest& guest);
+  Listener(Reception& reception, uint64_t nonce)
+      : reception_(reception), nonce_(nonce) {}
 
-  Endpoint& endpoint_;
-  std::vector<int> fds_;
-  uint64_t nonce_ = 0;
+  Reception& reception_;
+  const uint64_t nonce_;
   ListenHandle handle_ = {};
-  std::vector<std::unique_ptr<Guest>> guests_;  // Oldest first.
 };
 
 class Connector {
