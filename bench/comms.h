@@ -89,6 +89,7 @@ class Comms {
   // Closes all. Returns how many guard bytes were damaged.
   uint64_t Close();
 
+  size_t count() const { return sends_.size() + recvs_.size(); }
   SendComm* send(size_t hop, int channel) {
     return &sends_[first_[hop] + static_cast<size_t>(channel)];
   }

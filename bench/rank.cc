@@ -29,6 +29,7 @@ namespace hawser::bench {
 namespace {
 
 using nccl::Result;
+using Clock = std::chrono::steady_clock;
 
 void Require(Result result, const char* call) {
   if (result != Result::kSuccess) Fail("%s: %s", call, ResultName(result));
@@ -179,11 +180,10 @@ class Course {
 
   double MeasureSlowest() {
     bootstrap_->Barrier();
-    const auto begin = std::chrono::steady_clock::now();
+    const auto begin = Clock::now();
     driver_.Run(programs_, options_.iterations, input_.get(), output_.get(),
                 what_);
-    const std::chrono::duration<double> taken =
-        std::chrono::steady_clock::now() - begin;
+    const std::chrono::duration<double> taken = Clock::now() - begin;
     const std::vector<double> all = bootstrap_->AllGatherNumber(taken.count());
     return *std::max_element(all.begin(), all.end()) / options_.iterations;
   }
@@ -221,12 +221,23 @@ void RunSizes(const Options& options, NetLibrary* net, Bootstrap* bootstrap,
   shape.device = options.device;
   shape.hops = HopsOf(options);
   shape.timeout_s = options.timeout_s;
+  bootstrap->Barrier();
+  const auto begin = Clock::now();
   Comms comms(shape, net, bootstrap);
+  bootstrap->Barrier();
+  const std::chrono::duration<double> taken = Clock::now() - begin;
+  report->comms = comms.count();
+  report->connect_s = taken.count();
   Course course(options, &comms, net, bootstrap);
-  for (const size_t bytes : SizesOf(options)) {
-    report->rows.push_back(course.RunSize(bytes));
-    if (options.rank == 0) PrintRow(options, report->rows.back());
-  }
+  const Clock::time_point until =
+      Clock::now() + std::chrono::seconds(options.duration_s);
+  do {
+    for (const size_t bytes : SizesOf(options)) {
+      report->rows.push_back(course.RunSize(bytes));
+      if (options.rank == 0) PrintRow(options, report->rows.back());
+    }
+    // Rank 0's clock counts for all.
+  } while (bootstrap->AllGatherNumber(Clock::now() < until ? 1 : 0)[0] != 0);
   // As in NCCL, nobody closes what another still uses.
   bootstrap->Barrier();
   const uint64_t damaged = comms.Close();

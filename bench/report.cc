@@ -95,6 +95,8 @@ void PrintFoot(const Options& options, const Report& report) {
     std::printf("# Nothing was checked (-c 0)\n");
   }
   std::printf("# Avg bus bandwidth    : %.4f\n", AverageBusbw(report));
+  std::printf("# %zu comms of each rank were connected in %.2f s\n",
+              report.comms, report.connect_s);
   if (!report.paths.empty()) {
     PrintPaths(report.paths);
   } else if (report.paths_elsewhere) {
@@ -159,6 +161,8 @@ void WriteJson(const Options& options, const Report& report) {
                          {"warmups", options.warmups},
                          {"checks", options.checks},
                          {"processes", report.processes},
+                         {"comms", report.comms},
+                         {"connect_s", report.connect_s},
                          {"results", rows},
                          {"wrong", WrongIn(report)},
                          {"average_busbw_gbps", AverageBusbw(report)},

@@ -30,6 +30,8 @@ struct Report {
   std::string device_name;
   int device_speed_mbps = 0;
   std::vector<std::string> processes;  // "host:pid", by rank.
+  size_t comms = 0;                    // Of one rank, both directions.
+  double connect_s = 0;  // Until all comms of all ranks were there.
   std::vector<Row> rows;
   std::vector<PathRow> paths;
   bool paths_elsewhere = false;  // The user named a file for them.
