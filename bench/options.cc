@@ -45,6 +45,8 @@ constexpr std::array<std::pair<const char*, DataType>, 8> kTypes = {{
 
 // Larger than any host's memory, small enough that no product overflows.
 constexpr uint64_t kBytesMax = uint64_t{1} << 44;
+// A week.
+constexpr uint64_t kDurationMaxS = 7 * 24 * 60 * 60;
 // A day. Nobody waits longer for a hang to be called one.
 constexpr uint64_t kTimeoutMaxS = 24 * 60 * 60;
 constexpr uint64_t kIterationsMax = 1000 * 1000;
@@ -64,6 +66,7 @@ What is measured (as in nccl-tests; sizes take K, M or G):
   -n, --iters N              timed runs per size               [20]
   -w, --warmup_iters N       runs before them                  [5]
   -c, --check N              checked runs with fresh elements  [1]
+      --duration SECONDS     all sizes again and again, for so long [once]
   -d, --type TYPE            int8 uint8 int32 uint32 int64 uint64
                              float double                      [float]
       --op OP                allreduce allgather reducescatter
@@ -100,6 +103,7 @@ Exit status: 0 all elements right, 1 wrong elements or an error, 2 bad options.
 // Long options without a short name.
 enum LongOnly {
   kOp = 256,
+  kDuration,
   kAlgo,
   kApi,
   kDev,
@@ -129,6 +133,7 @@ constexpr option kLongOptions[] = {
     {"verbose", no_argument, nullptr, 'v'},
     {"help", no_argument, nullptr, 'h'},
     {"op", required_argument, nullptr, kOp},
+    {"duration", required_argument, nullptr, kDuration},
     {"algo", required_argument, nullptr, kAlgo},
     {"api", required_argument, nullptr, kApi},
     {"dev", required_argument, nullptr, kDev},
@@ -328,6 +333,9 @@ Options ParseOptions(int argc, char** argv) {
       case kOp:
         options.operation = ParseName("--op", optarg, kOperations);
         break;
+      case kDuration:
+        options.duration_s = ParseInt("--duration", optarg, 1, kDurationMaxS);
+        break;
       case kAlgo:
         options.algorithm = ParseName("--algo", optarg, kAlgorithms);
         break;
@@ -381,12 +389,12 @@ std::string Fingerprint(const Options& options) {
   std::snprintf(
       text, sizeof(text),
       "--ranks %d --op %s --algo %s --type %s -b %llu -e %llu -f %d -n %d "
-      "-w %d -c %d --channels %d --slice %zu -R %d",
+      "-w %d -c %d --duration %d --channels %d --slice %zu -R %d",
       options.ranks, Name(options.operation), Name(options.algorithm),
       Name(options.type), static_cast<unsigned long long>(options.bytes_min),
       static_cast<unsigned long long>(options.bytes_max), options.step_factor,
-      options.iterations, options.warmups, options.checks, options.channels,
-      options.slice_bytes, options.in_place ? 1 : 0);
+      options.iterations, options.warmups, options.checks, options.duration_s,
+      options.channels, options.slice_bytes, options.in_place ? 1 : 0);
   return text;
 }
 

@@ -51,7 +51,8 @@ struct Options {
   int step_factor = 2;
   int iterations = 20;
   int warmups = 5;
-  int checks = 1;  // Runs with fresh elements per size; 0: none.
+  int checks = 1;      // Runs with fresh elements per size; 0: none.
+  int duration_s = 0;  // All sizes are repeated for so long; 0: once each.
 
   // How the plugin is driven.
   std::string plugin;  // Empty: ours, looked for near this program.

@@ -151,6 +151,10 @@ class RightResults(unittest.TestCase):
                         "--algo", "doubling", "--ranks", ranks, "--type",
                         element, "-b", 0, "-e", "300K", "-f", 37, "-n", 2,
                         "-w", 1, "-c", 2)
+                    self.assertGreater(document["comms"], 0)
+                    self.assertGreater(document["connect_s"], 0)
+                    self.assertIn(f"# {document['comms']} comms of each rank "
+                                  "were connected in ", out)
                     sizes = [row["size_bytes"] for row in document["results"]]
                     self.assertEqual(sizes[0], 0)
                     self.assertGreater(sizes[-1], 10000)
@@ -187,6 +191,13 @@ class RightResults(unittest.TestCase):
         for operation, only in (("allgather", "ring"), ("alltoall", "pairs")):
             self.assertEqual(algorithms("--op", operation, *sizes)[0],
                              [only] * 2)
+
+    def test_all_sizes_again_and_again(self):
+        document, _ = self.check("-b", "4K", "-e", "16K", "-f", 4, "-n", 1,
+                                 "--duration", 1)
+        sizes = [row["size_bytes"] for row in document["results"]]
+        self.assertGreater(len(sizes), 2)
+        self.assertEqual(sizes, [4096, 16384] * (len(sizes) // 2))
 
     def test_first_size_alone(self):
         for size, rounded in ((0, 0), (1, 0), (4, 4), (4097, 4096)):
