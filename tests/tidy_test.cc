@@ -158,6 +158,8 @@ const std::vector<Arrows>& AllArrows() {
         "transport/engine/config.h", "absl/"}},
       // What times our functions may look into any room; what measures a plugin
       // speaks to it by NCCL's ABI alone.
+      {"bench/memory_bench",
+       {"bench/", "transport/datapath/", "transport/engine/", "absl/"}},
       {"bench/micro_bench",
        {"transport/base/", "transport/wire/", "transport/message/",
         "transport/congestion/", "transport/path/", "transport/spray/",
