@@ -10,9 +10,11 @@
 namespace hawser {
 namespace {
 
-// Whether there would be nothing to add.
+// Asked, and tried: whether there would be nothing to add.
 bool Covers(RangeSet set, uint32_t begin, uint32_t end) {
-  return set.Add(begin, end) == 0;
+  const bool covers = begin >= end || set.Covers(begin, end);
+  EXPECT_EQ(covers, set.Add(begin, end) == 0) << begin << ' ' << end;
+  return covers;
 }
 
 TEST(RangeSet, Add__to_an_empty_set) {
@@ -33,6 +35,16 @@ TEST(RangeSet, Add__edges) {
   EXPECT_FALSE(Covers(set, 20, 30));
   EXPECT_TRUE(Covers(set, 30, 40));
   EXPECT_FALSE(Covers(set, 40, 41));
+}
+
+TEST(RangeSet, end__of_the_last_range) {
+  RangeSet set;
+  EXPECT_EQ(set.end(), 0u);
+  set.Add(30, 40);
+  set.Add(10, 20);
+  EXPECT_EQ(set.end(), 40u);
+  set.Clear();
+  EXPECT_EQ(set.end(), 0u);
 }
 
 TEST(RangeSet, Add__in_order) {

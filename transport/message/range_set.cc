@@ -44,6 +44,19 @@ uint32_t RangeSet::Add(uint32_t begin, uint32_t end) {
   return added;
 }
 
+bool RangeSet::Covers(uint32_t begin, uint32_t end) const {
+  // The first that ends behind `begin`; the last one is asked first.
+  auto range = ranges_.end();
+  if (range != ranges_.begin() && (range - 1)->begin <= begin) {
+    --range;
+  } else {
+    range = std::partition_point(
+        ranges_.begin(), range,
+        [begin](const Range& one) { return one.end <= begin; });
+  }
+  return range != ranges_.end() && range->begin <= begin && end <= range->end;
+}
+
 void RangeSet::Clear() {
   ranges_.clear();  // Which keeps the memory for the next message.
   covered_bytes_ = 0;

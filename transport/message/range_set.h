@@ -12,6 +12,8 @@ namespace hawser {
 class RangeSet {
  public:
   uint32_t covered_bytes() const { return covered_bytes_; }
+  uint32_t end() const { return ranges_.empty() ? 0 : ranges_.back().end; }
+  bool Covers(uint32_t begin, uint32_t end) const;  // begin < end.
   // Returns how many bytes were not covered before.
   uint32_t Add(uint32_t begin, uint32_t end);
   void Clear();
