@@ -307,7 +307,7 @@ TEST_F(SendFlowTest, Next__cuts_on_the_grid) {
 
 TEST_F(SendFlowTest, Next__max_bytes_off_the_grid_is_our_bug) {
   EXPECT_DEATH(flow_.Next(0), "broken promise");
-  EXPECT_DEATH(flow_.Next(1400), "broken promise");
+  EXPECT_DEATH(flow_.Next(1400), "broken promise");  // No multiple of 16.
 }
 
 TEST_F(SendFlowTest, Next__older_messages_first) {

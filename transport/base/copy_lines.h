@@ -7,11 +7,11 @@
 
 namespace hawser {
 
-// The unit in which a message may be cut. NCCL's LL128 protocol has the
-// receiving GPU poll a buffer while it is being filled: 120 bytes of data and
-// 8 bytes of flag in each 128-byte line, and the flag must be the last of its
-// line to appear. (NCCL, src/device/primitives; its IB transport aligns every
-// share of a message to 128 bytes.)
+// What must appear in order. NCCL's LL128 protocol has the receiving GPU poll a
+// buffer while it is being filled: 120 bytes of data and 8 bytes of flag in
+// each 128-byte line, and the flag must be the last of its line to appear.
+// (NCCL, src/device/primitives; its IB transport aligns every share of a
+// message to 128 bytes.)
 inline constexpr uint32_t kLineBytes = 128;
 
 // Copies `length` bytes; the ranges must not overlap. `to` is aligned to 16

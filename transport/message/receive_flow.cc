@@ -13,7 +13,6 @@
 #include <bit>
 
 #include "transport/base/check.h"
-#include "transport/base/copy_lines.h"
 
 namespace hawser {
 namespace {
@@ -28,7 +27,7 @@ ReceiveFlow::ReceiveFlow(FlowId id, MessageId first)
     : id_(id),
       first_(first),
       messages_(kMaxOpenMessages),
-      arrived_(kMaxOpenMessages) {}
+      assemblies_(kMaxOpenMessages) {}
 
 bool ReceiveFlow::ready() const {
   return lost_grants_ != 0 || next_grant_ != messages_.end();
@@ -52,7 +51,7 @@ void ReceiveFlow::OnPosted(Request* request) {
   }
   const uint64_t index =
       messages_.Push({.request = request, .bytes = std::nullopt});
-  arrived_[index % kMaxOpenMessages].Clear();
+  assemblies_[index % kMaxOpenMessages].Clear();
 }
 
 ReceiveFlow::Placed ReceiveFlow::OnData(const wire::Cargo& cargo,
@@ -97,12 +96,11 @@ ReceiveFlow::Placed ReceiveFlow::Take(const wire::Cargo& cargo,
 
   message.bytes = message_bytes;
   if (length != 0) {
-    RangeSet& arrived = arrived_[index % kMaxOpenMessages];
-    const uint32_t end = cargo.offset + cargo.length;
-    if (arrived.Add(cargo.offset, end) == 0) return Placed::kDuplicate;
-    // All of it, though some may be here already: those bytes are the same.
-    if (bytes != nullptr) CopyLines(memory.data + cargo.offset, bytes, length);
-    if (arrived.covered_bytes() != message_bytes) return Placed::kNew;
+    Assembly& assembly = assemblies_[index % kMaxOpenMessages];
+    if (!assembly.Add(memory.data, cargo.offset, cargo.length, bytes)) {
+      return Placed::kDuplicate;
+    }
+    if (assembly.covered_bytes() != message_bytes) return Placed::kNew;
   }
   Finish(index, Request::Outcome::kOk, message_bytes);
   return Placed::kNew;

@@ -15,7 +15,7 @@
 
 #include "transport/base/ids.h"
 #include "transport/base/ring.h"
-#include "transport/message/range_set.h"
+#include "transport/message/assembly.h"
 #include "transport/message/request.h"
 #include "transport/wire/header.h"
 
@@ -75,9 +75,9 @@ class ReceiveFlow {
   FlowId id_;
   MessageId first_;
   Ring<Message> messages_;  // The n-th posted has index n.
-  // By slot of messages_, and beside it: a RangeSet keeps its memory when its
+  // By slot of messages_, and beside it: an Assembly keeps its memory when its
   // slot is used again.
-  std::vector<RangeSet> arrived_;
+  std::vector<Assembly> assemblies_;
   uint64_t next_grant_ = 0;   // Index of the oldest message never granted.
   uint64_t lost_grants_ = 0;  // Bit per slot: to be granted again.
   static_assert(kMaxOpenMessages == 64, "one bit of lost_grants_ each");

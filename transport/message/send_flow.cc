@@ -117,7 +117,7 @@ void SendFlow::OnFailed(Request::Outcome why) {
 }
 
 std::optional<wire::Cargo> SendFlow::Next(uint32_t max_bytes) {
-  HAWSER_CHECK(max_bytes > 0 && max_bytes % kLineBytes == 0);
+  HAWSER_CHECK(max_bytes > 0 && max_bytes % wire::kCutBytes == 0);
   if (!lost_.empty()) return NextLost(max_bytes);
   if (sendable_ != 0) return NextNew(max_bytes);
   return std::nullopt;
@@ -193,10 +193,19 @@ void SendFlow::Finish(Message& message) {
   }
 }
 
+// A NIC that places bytes holds no word back, so that nobody may split a line
+// of such a message (message/assembly.h).
+uint32_t SendFlow::CutOf(const Message& message, uint32_t max_bytes) {
+  return message.target.key == 0 || max_bytes < kLineBytes
+             ? max_bytes
+             : max_bytes / kLineBytes * kLineBytes;
+}
+
 wire::Cargo SendFlow::NextLost(uint32_t max_bytes) {
   wire::Cargo& oldest = lost_.front();
   wire::Cargo cargo = oldest;
   cargo.resend = true;
+  max_bytes = CutOf(*Find(cargo.message), max_bytes);
   if (cargo.length > max_bytes) {
     // The rest is older than all others still: it keeps its place on top.
     cargo.length = max_bytes;
@@ -219,6 +228,7 @@ uint64_t SendFlow::OldestSendable() const {
 wire::Cargo SendFlow::NextNew(uint32_t max_bytes) {
   const uint64_t index = OldestSendable();
   Message& message = messages_[index];
+  max_bytes = CutOf(message, max_bytes);
   wire::Cargo cargo;
   cargo.kind = wire::CargoKind::kData;
   cargo.flow = id_;

@@ -5,7 +5,8 @@
 // Message m is the m-th request submitted. It may leave once the receiver's
 // m-th receive was granted. A message larger than its grant is not sent: one
 // empty cargo tells the receiver its size, and both requests end kTruncated.
-// Every cut lies on a multiple of kLineBytes from the start of the message.
+// Every cut lies on a multiple of wire::kCutBytes from the start of the
+// message; of kLineBytes where the far NIC may place some of its bytes.
 #pragma once
 
 #include <array>
@@ -58,7 +59,7 @@ class SendFlow {
   void OnFailed(Request::Outcome why);
 
   // C. What next. Lost bytes before new ones, older messages before younger;
-  // at most `max_bytes` (a multiple of kLineBytes, > 0) of payload.
+  // at most `max_bytes` (a multiple of wire::kCutBytes, > 0) of payload.
   std::optional<wire::Cargo> Next(uint32_t max_bytes);
   // The Target of what Next would return if that is a first copy.
   RemoteSlice NextTarget() const;
@@ -82,6 +83,7 @@ class SendFlow {
   const Message* Find(MessageId message) const;
   void Admit(uint64_t index);
   void Finish(Message& message);
+  static uint32_t CutOf(const Message& message, uint32_t max_bytes);
   wire::Cargo NextLost(uint32_t max_bytes);
   wire::Cargo NextNew(uint32_t max_bytes);
   uint64_t OldestSendable() const;

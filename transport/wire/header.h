@@ -23,6 +23,9 @@ namespace hawser::wire {
 inline constexpr uint8_t kMagic = 0xa7;
 inline constexpr uint8_t kVersion = 1;  // 0..15; the high half of byte 1.
 
+// Where a message may be cut, in bytes.
+inline constexpr uint32_t kCutBytes = 16;
+
 // What must arrive.
 enum class CargoKind : uint8_t {
   kData = 0,   // Bytes of a message.
