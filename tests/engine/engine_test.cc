@@ -160,7 +160,6 @@ TEST(Engine, AddFlow__one_table_for_each_direction) {
   EXPECT_EQ((*send)->id, (*receive)->id);
   EXPECT_EQ((*send)->far_id, kNoFlow);
   EXPECT_EQ(peer->sends.Find((*send)->id), *send);
-  EXPECT_EQ(peer->receives.Find((*receive)->id), *receive);
 }
 
 TEST(Engine, CloseFlow__before_it_was_connected) {
@@ -201,19 +200,20 @@ TEST(Engine, ConnectFlow__takes_what_waited) {
   EXPECT_EQ(in, out);
 }
 
-TEST(Engine, CloseFlow__a_slot_is_used_again_under_another_id) {
+TEST(Engine, CloseFlow__slots_are_used_again_under_other_ids) {
   World world;
+  constexpr size_t kFlows = FlowTable::kResting + 20;
   std::set<uint32_t> ids;
-  for (int i = 0; i < 20; ++i) {
+  for (size_t i = 0; i < kFlows; ++i) {
     Stream stream(world, 0, 1, 3, 2000);
     ids.insert(stream.flow().send->id.value);
-    EXPECT_EQ(stream.flow().send->id.value & 0xffff, 0u);
+    EXPECT_LE(stream.flow().send->id.value & 0xffff, FlowTable::kResting);
     ASSERT_TRUE(Finish(world, {&stream}));
     stream.ExpectAllOk();
     stream.CloseSender();
     stream.CloseReceiver();
   }
-  EXPECT_EQ(ids.size(), 20u);
+  EXPECT_EQ(ids.size(), kFlows);
   world.Wait(Duration::Seconds(1));
   EXPECT_EQ(world.peer(0, 1).open_closes, 0u);
   EXPECT_FALSE(world.peer(0, 1).needed());

@@ -93,6 +93,12 @@ TEST(FlowTable, Remove__its_id_is_never_found_again) {
   const FlowId other = table.Add(std::make_unique<FlowRecord>());
   EXPECT_NE(table.Remove(first), nullptr);
   EXPECT_EQ(table.Find(first), nullptr);
+  for (size_t i = 0; i < FlowTable::kResting; ++i) {
+    // Its slot has not rested yet.
+    const FlowId id = table.Add(std::make_unique<FlowRecord>());
+    EXPECT_NE(id.value & 0xffff, first.value & 0xffff);
+    table.Remove(id);
+  }
   const FlowId second = table.Add(std::make_unique<FlowRecord>());
   // The same slot, in another generation.
   EXPECT_EQ(second.value & 0xffff, first.value & 0xffff);
@@ -100,6 +106,24 @@ TEST(FlowTable, Remove__its_id_is_never_found_again) {
   EXPECT_EQ(table.Find(first), nullptr);
   EXPECT_NE(table.Find(second), nullptr);
   EXPECT_NE(table.Find(other), nullptr);
+}
+
+TEST(FlowTable, At__who_was_there_last) {
+  FlowTable table;
+  EXPECT_EQ(table.At(0), nullptr);
+  Peer peer;
+  auto record = std::make_unique<FlowRecord>();
+  record->peer = &peer;
+  record->receive = std::make_unique<ReceiveFlow>(FlowId{0}, MessageId{7});
+  const FlowId id = table.Add(std::move(record));
+  const auto slot = static_cast<uint16_t>(id.value);
+  EXPECT_EQ(table.At(slot)->record.get(), table.Find(id));
+  table.Remove(id);
+  ASSERT_NE(table.At(slot), nullptr);
+  EXPECT_EQ(table.At(slot)->record, nullptr);
+  EXPECT_EQ(table.At(slot)->peer, &peer);
+  EXPECT_EQ(table.At(slot)->id, id);
+  EXPECT_EQ(table.At(slot)->oldest, MessageId{7});
 }
 
 TEST(FlowTable, Add__until_it_is_full) {

@@ -47,13 +47,13 @@ class ReceiveFlowTest : public testing::Test {
     EXPECT_TRUE(flow_.Next().has_value());
     return posted;
   }
-  // `length` bytes of a message whose byte n is ByteAt(n).
+  // `length` bytes of a message of `message_bytes` whose byte n is ByteAt(n).
   Placed Data(uint32_t message, uint32_t offset, uint32_t length,
               uint32_t message_bytes) {
     Bytes payload(length);
     for (uint32_t i = 0; i < length; ++i) payload[i] = ByteAt(offset + i);
-    return flow_.OnData(CargoOf(message, offset, length), message_bytes,
-                        payload);
+    const bool last = offset + length == message_bytes;
+    return flow_.OnData(CargoOf(message, offset, length), last, payload);
   }
   static Cargo CargoOf(uint32_t message, uint32_t offset, uint32_t length) {
     Cargo cargo;
@@ -208,18 +208,23 @@ TEST_F(ReceiveFlowTest, OnData__not_granted_is_unexpected) {
 
 TEST_F(ReceiveFlowTest, OnData__contradictions_are_unexpected) {
   Posted* posted = PostGranted(512);
-  EXPECT_EQ(Data(0, 256, 128, 300), Placed::kUnexpected);  // Beyond its end.
+  EXPECT_EQ(Data(0, 400, 113, 513), Placed::kUnexpected);  // Beyond its grant.
   EXPECT_EQ(Data(0, 0xffffff80u, 256, 300), Placed::kUnexpected);
-  EXPECT_EQ(Data(0, 0, 0, 300), Placed::kUnexpected);  // Empty, but is not.
-  EXPECT_EQ(flow_.OnData(CargoOf(0, 0, 128), 300, Bytes(64)),
+  EXPECT_EQ(Data(0, 128, 0, 128), Placed::kUnexpected);  // Empty, but is not.
+  EXPECT_EQ(flow_.OnData(CargoOf(0, 0, 128), false, Bytes(64)),
             Placed::kUnexpected);  // Another length than it says.
   ExpectBytes(posted, 0, 0);
-  EXPECT_EQ(Data(0, 0, 128, 300), Placed::kNew);
-  EXPECT_EQ(Data(0, 128, 128, 301), Placed::kUnexpected);  // Another size.
-  EXPECT_EQ(Data(0, 0, 0, 513), Placed::kUnexpected);
+  EXPECT_EQ(Data(0, 128, 128, 300), Placed::kNew);
+  EXPECT_EQ(Data(0, 0, 128, 128), Placed::kUnexpected);  // Ends before that.
+  EXPECT_EQ(Data(0, 0, 0, 513), Placed::kUnexpected);  // Truncated, but is not.
+  ExpectBytes(posted, 128, 256);
+  EXPECT_EQ(Data(0, 256, 44, 300), Placed::kNew);
+  EXPECT_EQ(Data(0, 0, 301, 301), Placed::kUnexpected);  // Another size.
+  EXPECT_EQ(Data(0, 288, 32, 400), Placed::kUnexpected);
+  EXPECT_EQ(Data(0, 0, 256, 256), Placed::kUnexpected);
   ExpectOpen(posted);
-  ExpectBytes(posted, 0, 128);
-  EXPECT_EQ(Data(0, 128, 172, 300), Placed::kNew);
+  ExpectBytes(posted, 128, 300);
+  EXPECT_EQ(Data(0, 0, 128, 300), Placed::kNew);
   ExpectDone(posted, Outcome::kOk, 300);
 }
 
@@ -235,16 +240,14 @@ TEST_F(ReceiveFlowTest, OnData__empty_message) {
 }
 
 TEST_F(ReceiveFlowTest, OnData__truncated) {
+  Posted* first = PostGranted(512);
   Posted* posted = PostGranted(512);
-  Posted* after = PostGranted(512);
-  EXPECT_EQ(Data(0, 0, 0, 513), Placed::kNew);
+  EXPECT_EQ(Data(1, 0, 0, 513), Placed::kNew);
   ExpectDone(posted, Outcome::kTruncated, 0);
-  EXPECT_EQ(Data(0, 0, 0, 513), Placed::kDuplicate);
-  EXPECT_EQ(Data(1, 128, 128, 513), Placed::kNew);  // Even with bytes in it.
-  ExpectDone(after, Outcome::kTruncated, 0);
+  EXPECT_EQ(Data(1, 0, 0, 513), Placed::kDuplicate);
   EXPECT_EQ(Data(1, 128, 128, 512), Placed::kDuplicate);
   ExpectBytes(posted, 0, 0);
-  ExpectBytes(after, 0, 0);
+  ExpectOpen(first);
 }
 
 TEST_F(ReceiveFlowTest, OnSettled__lost_grants_leave_again_oldest_first) {
@@ -426,7 +429,7 @@ class Play {
   // One packet: a cargo, and what it looked like when it left.
   struct Packet {
     Cargo cargo;
-    uint32_t message_bytes = 0;
+    bool last = false;
     Bytes payload;
     wire::Grant grant;
     bool arrived = false;
@@ -517,15 +520,16 @@ class Play {
 
   void SendData() {
     const uint32_t max_bytes =
-        kLineBytes *
-        static_cast<uint32_t>(1 + random_.Below(random_.Chance(0.5) ? 8 : 256));
+        wire::kCutBytes *
+        static_cast<uint32_t>(1 +
+                              random_.Below(random_.Chance(0.5) ? 64 : 2048));
     const bool ready = send_.ready();
     const auto cargo = send_.Next(max_bytes);
     ASSERT_EQ(cargo.has_value(), ready);
     if (!cargo.has_value()) return;
     auto packet = std::make_shared<Packet>();
     packet->cargo = *cargo;
-    packet->message_bytes = send_.message_bytes(cargo->message);
+    packet->last = send_.IsLast(*cargo);
     const MemorySlice payload = send_.Payload(*cargo);
     packet->payload.assign(payload.data, payload.data + payload.length);
     CheckCut(*packet, max_bytes);
@@ -536,19 +540,20 @@ class Play {
     const Cargo& cargo = packet.cargo;
     Message& message = At(cargo.message);
     ASSERT_FALSE(message.send_done);
-    ASSERT_EQ(packet.message_bytes, message.expected.size());
     ASSERT_EQ(packet.payload.size(), cargo.length);
     ASSERT_LE(cargo.length, max_bytes);
-    ASSERT_EQ(cargo.offset % kLineBytes, 0u);
+    ASSERT_EQ(cargo.offset % wire::kCutBytes, 0u);
     if (message.truncated() || message.expected.empty()) {
       ASSERT_EQ(cargo.offset, 0u);
       ASSERT_EQ(cargo.length, 0u);
       ASSERT_EQ(cargo.resend, message.first_copy);
+      ASSERT_EQ(packet.last, !message.truncated());
     } else {
       const uint32_t end = cargo.offset + cargo.length;
       ASSERT_LE(end, message.expected.size());
-      if (end != message.expected.size()) {
-        ASSERT_EQ(end % kLineBytes, 0u);
+      ASSERT_EQ(packet.last, end == message.expected.size());
+      if (!packet.last) {
+        ASSERT_EQ(end % wire::kCutBytes, 0u);
       }
       ASSERT_GT(cargo.length, 0u);
       // First copies leave once and in order; all others are behind them.
@@ -579,8 +584,7 @@ class Play {
       return;
     }
     Message& message = At(cargo.message);
-    const Placed placed =
-        receive_.OnData(cargo, packet->message_bytes, packet->payload);
+    const Placed placed = receive_.OnData(cargo, packet->last, packet->payload);
     ASSERT_NE(placed, Placed::kUnexpected);
     if (message.recv_done) {
       ASSERT_EQ(placed, Placed::kDuplicate);

@@ -119,16 +119,21 @@ TEST_F(SendFlowTest, idle__when_no_request_is_open) {
   EXPECT_TRUE(flow_.idle());
 }
 
-TEST_F(SendFlowTest, message_bytes__true_length_also_when_truncated) {
+TEST_F(SendFlowTest, IsLast__where_a_message_ends_but_for_one_truncated) {
   Submit(1000);
   Submit(5000);
+  Submit(0);
+  Grant(0, 1000);
   Grant(1, 4999);
-  EXPECT_EQ(flow_.message_bytes(MessageId{0}), 1000u);
-  EXPECT_EQ(flow_.message_bytes(MessageId{1}), 5000u);
+  Grant(2, 0);
+  EXPECT_FALSE(flow_.IsLast(Next(512)));
+  EXPECT_TRUE(flow_.IsLast(Next(512)));
+  EXPECT_FALSE(flow_.IsLast(Next()));
+  EXPECT_TRUE(flow_.IsLast(Next()));
 }
 
-TEST_F(SendFlowTest, message_bytes__unknown_message_is_our_bug) {
-  EXPECT_DEATH(flow_.message_bytes(MessageId{0}), "broken promise");
+TEST_F(SendFlowTest, IsLast__of_an_unknown_message_is_our_bug) {
+  EXPECT_DEATH(flow_.IsLast(Cargo()), "broken promise");
 }
 
 TEST_F(SendFlowTest, OnSubmitted__grants_may_come_first) {
@@ -399,12 +404,12 @@ TEST_F(SendFlowTest, Next__truncated_message_is_one_empty_cargo) {
   Grant(1, 1000);
   const Cargo cargo = Next();
   ExpectCargo(cargo, 0, 0, 0, false);
-  EXPECT_EQ(flow_.message_bytes(cargo.message), 1001u);
+  EXPECT_FALSE(flow_.IsLast(cargo));
   EXPECT_EQ(flow_.Payload(cargo).length, 0u);
   flow_.OnSettled(cargo, false);
   const Cargo again = Next();
   ExpectCargo(again, 0, 0, 0, true);
-  EXPECT_EQ(flow_.message_bytes(again.message), 1001u);
+  EXPECT_FALSE(flow_.IsLast(again));
   ExpectOpen(request);
   flow_.OnSettled(again, true);
   ExpectDone(request, Outcome::kTruncated, 0);
@@ -415,13 +420,28 @@ TEST_F(SendFlowTest, Next__truncated_message_is_one_empty_cargo) {
 TEST_F(SendFlowTest, Next__largest_message) {
   Submit(0xffffffffu);
   Grant(0, 0xffffffffu);
-  constexpr uint32_t kHuge = 0xffffff80u;  // The largest multiple of a line.
+  constexpr uint32_t kHuge = 0xfffffff0u;  // The last place for a cut.
   const Cargo a = Next(kHuge), b = Next(kHuge);
   ExpectCargo(a, 0, 0, kHuge, false);
-  ExpectCargo(b, 0, kHuge, 127, false);
+  ExpectCargo(b, 0, kHuge, 15, false);
   flow_.OnSettled(a, true);
   flow_.OnSettled(b, true);
   ExpectDone(&requests_.front(), Outcome::kOk, 0xffffffffu);
+}
+
+// Where a NIC may place some of the bytes, none of its lines is split.
+TEST_F(SendFlowTest, Next__lines_where_the_far_nic_may_place) {
+  Submit(1000);
+  EXPECT_TRUE(flow_.OnGrant(
+      MessageId{0},
+      {.capacity_bytes = 1000, .target = {.address = 4096, .key = 1}}));
+  const Cargo a = Next(304), b = Next(448), c = Next(1008);
+  ExpectCargo(a, 0, 0, 256, false);
+  ExpectCargo(b, 0, 256, 384, false);
+  ExpectCargo(c, 0, 640, 360, false);
+  flow_.OnSettled(b, false);
+  ExpectCargo(Next(240), 0, 256, 128, true);
+  ExpectCargo(Next(400), 0, 384, 256, true);
 }
 
 TEST_F(SendFlowTest, Next__ids_wrap) {
@@ -442,7 +462,7 @@ TEST_F(SendFlowTest, Next__ids_wrap) {
     ExpectCargo(Next(128), id, 0, 128, true);
     ExpectCargo(Next(128), id, 128, 128, true);
     ExpectCargo(Next(128), id + 1, 0, 0, true);
-    EXPECT_EQ(flow_.message_bytes(a0.message), 256u);
+    EXPECT_TRUE(flow_.IsLast(a1));
     for (const Cargo& cargo : {b0, a0, a1}) flow_.OnSettled(cargo, true);
     ExpectDone(a, Outcome::kOk, 256);
     ExpectDone(b, Outcome::kOk, 0);

@@ -96,12 +96,14 @@ TEST(AckTracker, deadline__at_once_if_the_first_packets_are_missing) {
   EXPECT_LE(acks.deadline(), kStart);
 }
 
-TEST(AckTracker, Expand__around_the_next_number) {
+TEST(AckTracker, expected__the_next_number) {
   AckTracker acks = Tracker();
-  EXPECT_EQ(acks.Expand(7), PacketNumber{7});
-  acks.OnPacket(Packet(0xffff'fff0), false, kStart);
-  EXPECT_EQ(acks.Expand(0xffff'fff1), PacketNumber{0xffff'fff1});
-  EXPECT_EQ(acks.Expand(5), PacketNumber{0x1'0000'0005});
+  EXPECT_EQ(acks.expected(), PacketNumber{0});
+  acks.OnPacket(Packet(0), false, kStart);
+  EXPECT_EQ(acks.expected(), PacketNumber{1});
+  acks.OnPacket(Packet(0x1'0000'0005), false, kStart);
+  acks.OnPacket(Packet(0x1'0000'0002), false, kStart);  // Fills a gap.
+  EXPECT_EQ(acks.expected(), PacketNumber{0x1'0000'0006});
 }
 
 TEST(AckTracker, deadline__what_is_only_asked_for_bears_patience) {

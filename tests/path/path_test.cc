@@ -611,7 +611,7 @@ TEST(Path, OnPeerLost__all_is_lost_without_a_word_to_congestion_control) {
 TEST(Path, OnPacket__is_answered_by_TakeAck) {
   Fixture f;
   wire::PacketHeader header;
-  header.number = f.path.Expand(0);
+  header.number = f.path.expected();
   EXPECT_EQ(f.path.OnPacket(header, true, f.now), Arrival::kNew);
   EXPECT_EQ(f.path.OnPacket(header, false, f.now), Arrival::kDuplicate);
   EXPECT_LE(f.path.ack_deadline(), f.now);
@@ -863,7 +863,9 @@ class World {
       return;
     }
     wire::PacketHeader header = flight.header;
-    header.number = end.path.Expand(static_cast<uint32_t>(header.number.value));
+    header.number =  // The low 16 bits have travelled.
+        wire::ExpandNumber(static_cast<uint16_t>(header.number.value), 16,
+                           end.path.expected());
     ASSERT_EQ(header.number, flight.header.number);
     const Arrival arrival = end.path.OnPacket(header, false, now_);
     if (header.cargo.kind == wire::CargoKind::kProbe) return;

@@ -773,6 +773,24 @@ TEST(Life, the_receiver_closes_in_the_middle__sends_end_as_closed) {
   stream.ExpectUntouched();
 }
 
+// What is on its way to a flow that is closed is acked all the same, or its
+// paths would seem to lose packets.
+TEST(Life, the_receiver_closes_in_the_middle__no_path_is_blamed) {
+  World world;
+  Stream stream(world, 0, 1, 100, kMessage);
+  ASSERT_FALSE(Finish(world, {&stream}, Duration::Millis(1)));
+  stream.CloseReceiver();
+  ASSERT_TRUE(Finish(world, {&stream}, Duration::Millis(50)));
+  world.Wait(Duration::Millis(100));
+  uint64_t delivered = 0;
+  for (const Path& path : world.peer(0, 1).paths) {
+    EXPECT_EQ(path.counts().packets_lost, 0u);
+    EXPECT_EQ(path.counts().packets_delivered, path.counts().packets_sent);
+    delivered += path.counts().packets_delivered;
+  }
+  EXPECT_GT(delivered, 0u);
+}
+
 // A close may overtake the acks for what came last, and says what came.
 TEST(Life, the_receiver_closes_after_its_last_receive__sends_end_well) {
   for (uint64_t seed = 1; seed <= 20; ++seed) {

@@ -84,13 +84,13 @@ constexpr size_t kFirstPlaneAt = kTextAt + 3 + 8;  // Of Golden().
 
 TEST(Handshake, EncodeIntroduction__golden) {
   EXPECT_EQ(Hex(EncodeIntroduction(FrameKind::kHello, Golden())),
-            "484157530100010043000000c6cb1621"
+            "484157530200010043000000d6648db5"
             "444433332222111188887777666655"
             "55ccccbbbbaaaa9999030002000100341220000308020000007564"
             "70616c7068613a3432dc050000060a0000011234e3ff000000");
   const std::string welcome =
       Hex(EncodeIntroduction(FrameKind::kWelcome, Golden()));
-  EXPECT_EQ(welcome.substr(0, 32), "484157530100020043000000cb3acf98");
+  EXPECT_EQ(welcome.substr(0, 32), "484157530200020043000000d1fda070");
 }
 
 TEST(Handshake, EncodeIntroduction__the_longest_fits) {
@@ -148,7 +148,7 @@ TEST(HandshakeDeathTest, EncodeIntroduction__broken_promises) {
 
 TEST(Handshake, EncodeRefusal__golden) {
   EXPECT_EQ(Hex(EncodeRefusal("no such flow")),
-            "48415753010003000c00000077f1a9c9"
+            "48415753020003000c0000005738476d"
             "6e6f207375636820666c6f77");
 }
 
@@ -199,13 +199,13 @@ TEST(Handshake, DecodeFrameHeader__out_of_range_is_refused) {
 
 TEST(Handshake, DecodeFrameHeader__a_newer_version_is_reported) {
   Bytes frame = EncodeIntroduction(FrameKind::kHello, Golden());
-  Poke<uint16_t>(frame, 4, 2);
+  Poke<uint16_t>(frame, 4, 3);
   frame = Resealed(frame);
   const auto header = DecodeFrameHeader(frame);
   ASSERT_TRUE(header);
-  EXPECT_EQ(header->version, 2);
+  EXPECT_EQ(header->version, 3);
   EXPECT_EQ(header->kind, FrameKind::kHello);
-  // Whole, but laid out in a way that only version 2 knows.
+  // Whole, but laid out in a way that only version 3 knows.
   EXPECT_FALSE(DecodeIntroduction(*header, Body(frame)));
 }
 
@@ -351,13 +351,13 @@ TEST(Handshake, DecodeRefusal__round_trip) {
 }
 
 TEST(Handshake, DecodeRefusal__of_any_version) {
-  // Computed for version 2 by a second implementation of docs/wire.md.
-  constexpr uint8_t kFrame[] = {0x48, 0x41, 0x57, 0x53, 0x02, 0x00, 0x03, 0x00,
-                                0x07, 0x00, 0x00, 0x00, 0x19, 0xc5, 0x68, 0x9f,
+  // Computed for version 3 by a second implementation of docs/wire.md.
+  constexpr uint8_t kFrame[] = {0x48, 0x41, 0x57, 0x53, 0x03, 0x00, 0x03, 0x00,
+                                0x07, 0x00, 0x00, 0x00, 0x21, 0xbc, 0xe9, 0x10,
                                 't',  'o',  'o',  ' ',  'o',  'l',  'd'};
   Bytes frame(sizeof(kFrame));
   std::memcpy(frame.data(), kFrame, sizeof(kFrame));
-  EXPECT_EQ(DecodeFrameHeader(frame)->version, 2);
+  EXPECT_EQ(DecodeFrameHeader(frame)->version, 3);
   EXPECT_EQ(Refused(frame), "too old");
 }
 

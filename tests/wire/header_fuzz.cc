@@ -21,7 +21,7 @@ namespace hawser::wire {
 namespace {
 
 // Bits of the first byte of an input.
-constexpr uint8_t kRepairStart = 1;  // Magic and version.
+constexpr uint8_t kRepairStart = 1;  // Version; of a frame, magic.
 constexpr uint8_t kRepairRest = 2;   // What vouches for the payload or body.
 constexpr uint8_t kRepairCheck = 4;  // The check of the header.
 
@@ -38,28 +38,49 @@ void Poke(Bytes& bytes, size_t offset, Int value) {
   std::memcpy(bytes.data() + offset, &value, sizeof(Int));
 }
 
+// Whoever receives the packets of this fuzzer expects this.
+constexpr Expected kExpected{PacketNumber{0x0123456789abcdef},
+                             FlowId{0x00020003}, MessageId{0xfffffffe}};
+
 // Offsets and sizes as docs/wire.md has them, on purpose not as header.cc.
 void RepairPacket(uint8_t repair, PacketKey key, Bytes& packet) {
   if (packet.size() < 8) return;
   if (repair & kRepairStart) {
-    packet[0] = std::byte{0xa7};
-    packet[1] = std::byte{0x10} | (packet[1] & std::byte{0x0f});
+    packet[0] = std::byte{0x20} | (packet[0] & std::byte{0x0f});
   }
-  constexpr size_t kHeaderBytes[] = {36, 40, 20, 16};
-  const auto kind = static_cast<size_t>(packet[1] & std::byte{0x0f});
-  size_t covered = packet.size();
-  if (kind < 4) covered = std::min(covered, kHeaderBytes[kind]);
-  if ((repair & kRepairRest) && kind == 0 && packet.size() >= 36) {
-    const auto payload = std::span(packet).subspan(36);
-    const bool checked = (packet[11] & std::byte{0x40}) != std::byte{0};
-    Poke(packet, 32,
-         checked ? CheckOf(payload, key)
-                 : static_cast<uint32_t>(payload.size()));
+  constexpr size_t kHeaderBytes[] = {16, 37, 21, 13};
+  const auto kind = static_cast<size_t>(packet[0] & std::byte{0x0f});
+  size_t header = packet.size();
+  if (kind < 4) header = std::min(header, kHeaderBytes[kind]);
+  const bool checked = kind == 0 && packet.size() >= 20 &&
+                       (packet[1] & std::byte{4}) != std::byte{0};
+  if (checked) header = 20;
+  if ((repair & kRepairRest) && checked) {
+    Poke(packet, 16, CheckOf(std::span(packet).subspan(20), key));
   }
-  if (repair & kRepairCheck) {
-    Poke<uint32_t>(packet, 4, 0);
-    Poke<uint32_t>(packet, 4, CheckOf(std::span(packet).first(covered), key));
+  if (!(repair & kRepairCheck)) return;
+  Poke<uint32_t>(packet, 4, 0);
+  Bytes covered(packet.begin(), packet.begin() + header);
+  if (kind < 4 && header >= kHeaderBytes[kind]) {
+    // As it reads to who expects kExpected.
+    const size_t size = covered.size();
+    covered.resize(size + (kind == 0 ? 20 : 8));
+    uint64_t place = 0;
+    std::memcpy(&place, packet.data() + 8, kind == 0 ? 8 : 5);
+    const auto low = static_cast<uint32_t>(place >> 8);
+    Poke(covered, size,
+         kind == 0 ? ExpandNumber(low & 0xffff, 16, kExpected.number).value
+                   : ExpandNumber(low, 32, kExpected.number).value);
+    if (kind == 0) {
+      const auto message = static_cast<uint32_t>(place >> 24) & 0xfff;
+      // 0xfffffffe is 2 before the wrap.
+      Poke(covered, size + 8, kExpected.flow.value);
+      Poke(covered, size + 12,
+           message < 0x7fe ? message : message | 0xfffff000);
+      Poke(covered, size + 16, static_cast<uint32_t>(packet.size() - header));
+    }
   }
+  Poke<uint32_t>(packet, 4, CheckOf(covered, key));
 }
 
 void RepairFrame(uint8_t repair, Bytes& frame) {
@@ -80,12 +101,11 @@ void RepairFrame(uint8_t repair, Bytes& frame) {
 }
 
 void TryPacket(std::span<const std::byte> in, PacketKey key) {
-  const auto decoded = DecodePacket(in, key);
+  const auto decoded = DecodePacket(in, key, kExpected);
   if (!decoded) return;
   const PacketHeader& header = decoded->header;
   HAWSER_CHECK(DecodePrologue(in));
   HAWSER_CHECK(header.open_span < kAckWindow);
-  HAWSER_CHECK(header.number.value <= UINT32_MAX);
   std::byte again[kMaxHeaderBytes];
   const size_t size = EncodePacket(header, key, again);
   HAWSER_CHECK(SameBytes(in.first(size), std::span(again).first(size)));
@@ -94,8 +114,10 @@ void TryPacket(std::span<const std::byte> in, PacketKey key) {
     HAWSER_CHECK(decoded->payload.data() == rest.data());
     HAWSER_CHECK(decoded->payload.size() == rest.size());
     HAWSER_CHECK(header.cargo.length == rest.size());
+    HAWSER_CHECK(header.cargo.flow == kExpected.flow);
     HAWSER_CHECK(uint64_t{header.cargo.offset} + header.cargo.length <=
-                 header.message_bytes);
+                 UINT32_MAX);
+    HAWSER_CHECK(header.last || header.cargo.length % kCutBytes == 0);
   } else {
     HAWSER_CHECK(decoded->payload.empty());
     HAWSER_CHECK(rest.empty() || header.padded);

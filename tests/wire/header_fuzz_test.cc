@@ -21,7 +21,7 @@ std::vector<std::byte> RandomSample(PacketKey key, Random& random) {
     case 1:
     case 2:
     case 3:
-      return RandomPacket(static_cast<CargoKind>(which), key, random);
+      return RandomPacket(static_cast<CargoKind>(which), key, random).bytes;
     case 4:
       return RandomAckPacket(key, random);
     case 5:
@@ -32,7 +32,7 @@ std::vector<std::byte> RandomSample(PacketKey key, Random& random) {
       return EncodeRefusal(RandomText(random.Below(300), random));
     default: {
       std::vector<std::byte> bytes = RandomBytes(random.Below(200), random);
-      if (!bytes.empty()) bytes[0] = std::byte{kMagic};
+      if (!bytes.empty()) bytes[0] = std::byte{kVersion << 4};
       return bytes;
     }
   }

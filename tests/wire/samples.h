@@ -36,25 +36,28 @@ inline std::string RandomText(size_t length, Random& random) {
   return text;
 }
 
-// Sets only what travels for its kind, so that what comes back is equal.
-// kData: for `payload`.
+// Sets only what a kind has use for, so that what comes back is equal. kData:
+// for `payload`, of which `length % kCutBytes` is 0 unless it is the last.
 inline PacketHeader RandomHeader(CargoKind kind, PacketKey key,
                                  std::span<const std::byte> payload,
                                  Random& random) {
   PacketHeader header;
-  header.peer.value = static_cast<uint16_t>(random.Next());
-  header.path.value = static_cast<uint16_t>(random.Next());
-  header.number.value = static_cast<uint32_t>(random.Next());
-  header.open_span = static_cast<uint16_t>(random.Below(kAckWindow));
+  header.path.value = static_cast<uint8_t>(random.Next());
+  header.number.value = random.Next() >> random.Below(60);
+  header.open_span = static_cast<uint16_t>(64 * random.Below(kAckWords) + 63);
   header.ack_now = random.Chance(0.5);
   Cargo& cargo = header.cargo;
   cargo.kind = kind;
+  if (kind != CargoKind::kData) {
+    header.peer.value = static_cast<uint16_t>(random.Next());
+  } else {
+    header.peer = kNoPeer;
+  }
   if (kind == CargoKind::kProbe) {
     header.padded = random.Chance(0.5);
     return header;
   }
   cargo.flow.value = static_cast<uint32_t>(random.Next());
-  cargo.resend = random.Chance(0.5);
   cargo.message.value = static_cast<uint32_t>(random.Next());
   if (kind == CargoKind::kClose) {
     cargo.from_sender = random.Chance(0.5);
@@ -68,28 +71,38 @@ inline PacketHeader RandomHeader(CargoKind kind, PacketKey key,
   }
   const auto length = static_cast<uint32_t>(payload.size());
   cargo.length = length;
-  cargo.offset = static_cast<uint32_t>(random.Below(UINT32_MAX - length));
-  header.message_bytes =
-      cargo.offset + length +
-      static_cast<uint32_t>(random.Below(UINT32_MAX - length - cargo.offset));
+  if (length > 0) {
+    cargo.offset = static_cast<uint32_t>(
+        random.Below((UINT32_MAX - length) / kCutBytes) * kCutBytes);
+  }
+  header.last = length % kCutBytes != 0 || random.Chance(0.5);
   header.payload_checked = random.Chance(0.5);
   if (header.payload_checked) header.payload_check = CheckOf(payload, key);
   return header;
 }
 
-// A whole packet of any numbered kind; `header_bytes` may be null.
-inline std::vector<std::byte> RandomPacket(CargoKind kind, PacketKey key,
-                                           Random& random,
-                                           size_t* header_bytes = nullptr) {
+// What a receiver knows who expects nothing but this packet.
+inline Expected ExpectedOf(const PacketHeader& header) {
+  return {header.number, header.cargo.flow, header.cargo.message};
+}
+
+// A whole packet of any numbered kind, and what it was made of.
+struct Sample {
+  std::vector<std::byte> bytes;
+  PacketHeader header;
+  size_t header_bytes = 0;
+};
+inline Sample RandomPacket(CargoKind kind, PacketKey key, Random& random) {
   std::vector<std::byte> rest;
   if (kind == CargoKind::kData) rest = RandomBytes(random.Below(300), random);
-  const PacketHeader header = RandomHeader(kind, key, rest, random);
-  if (header.padded) rest = RandomBytes(random.Below(300), random);
-  std::vector<std::byte> packet(kMaxHeaderBytes);
-  packet.resize(EncodePacket(header, key, packet));
-  if (header_bytes != nullptr) *header_bytes = packet.size();
-  packet.insert(packet.end(), rest.begin(), rest.end());
-  return packet;
+  Sample sample;
+  sample.header = RandomHeader(kind, key, rest, random);
+  if (sample.header.padded) rest = RandomBytes(random.Below(300), random);
+  sample.bytes.resize(kMaxHeaderBytes);
+  sample.header_bytes = EncodePacket(sample.header, key, sample.bytes);
+  sample.bytes.resize(sample.header_bytes);
+  sample.bytes.insert(sample.bytes.end(), rest.begin(), rest.end());
+  return sample;
 }
 
 inline AckPacket RandomAcks(Random& random) {

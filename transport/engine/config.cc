@@ -161,7 +161,7 @@ std::vector<ConfigRow> MakeRows() {
              "silent."),
       Number("HAWSER_PACKET_BYTES", "bytes", &Config::packet_bytes, 256, 65'408,
              "The most payload of one packet, where the path's MTU allows "
-             "it; cut to a multiple of 128."),
+             "it; cut to a multiple of 16, and from 16 KiB on of 128."),
       Choice("HAWSER_CHECKSUM", &Config::checksum, {"header", "payload"},
              "What our own check covers, beside UDP's checksum: the header "
              "always, the payload if asked."),

@@ -9,7 +9,6 @@
 
 #include "absl/strings/str_cat.h"
 #include "transport/base/check.h"
-#include "transport/base/copy_lines.h"
 
 namespace hawser {
 namespace {
@@ -30,6 +29,9 @@ Engine::Engine(const Config& config, const wire::EndpointIdentity& identity,
       },
       peer_timeout_(Duration::Millis(config.peer_timeout_ms)),
       check_payload_(config.checksum == "payload"),
+      data_header_bytes_(static_cast<uint32_t>(
+          wire::kDataHeaderBytes +
+          (check_payload_ ? wire::kPayloadWordBytes : 0))),
       seed_(seed),
       random_(Mix64(seed)),
       padding_(PlaneAddress::kMostPacketBytes) {
@@ -163,10 +165,12 @@ absl::StatusOr<FlowRecord*> Engine::AddFlow(Peer& peer, Direction direction) {
   raw->peer = &peer;
   raw->queue.owner = raw;
   const bool sends = direction == Direction::kSend;
-  const FlowId id = (sends ? peer.sends : peer.receives).Add(std::move(record));
+  const FlowId id = (sends ? peer.sends : receives_).Add(std::move(record));
   if (id == kNoFlow) {
     return absl::ResourceExhaustedError(
-        absl::StrCat("peer ", peer.name, " has 65535 flows already"));
+        sends ? absl::StrCat("65535 flows to peer ", peer.name,
+                             " are open already")
+              : "65535 flows to this engine are open already");
   }
   if (sends) {
     raw->send = std::make_unique<SendFlow>(id);
@@ -201,7 +205,7 @@ void Engine::CloseFlow(FlowRecord& record, Time now) {
     ++peer.open_closes;
     peer.closes.push_back(close);
   }
-  (sends ? peer.sends : peer.receives).Remove(record.id);
+  (sends ? peer.sends : receives_).Remove(record.id);
   Touch(peer);
 }
 
@@ -371,7 +375,9 @@ void Engine::LosePeer(Peer& peer, std::string cause, Time now) {
     UpdateBusy(record, now);
   };
   peer.sends.ForEach(fail);
-  peer.receives.ForEach(fail);
+  receives_.ForEach([&](FlowRecord& record) {
+    if (record.peer == &peer) fail(record);
+  });
   while (!peer.ready_sends.empty()) peer.ready_sends.Pop();
   while (!peer.ready_receives.empty()) peer.ready_receives.Pop();
   Touch(peer);

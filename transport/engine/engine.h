@@ -64,7 +64,7 @@ class Engine {
   // The rest of what the handshake said; nothing happens if it is open.
   // Unavailable if no plane can reach it.
   absl::Status OpenPeer(Peer& peer, const wire::Introduction& theirs, Time now);
-  // ResourceExhausted if the peer has 65535 in that direction already.
+  // ResourceExhausted if there are 65535 already: to that peer, or from all.
   absl::StatusOr<FlowRecord*> AddFlow(Peer& peer, Direction direction);
   void ConnectFlow(FlowRecord& record, FlowId far_id, Time now);
   // Takes the flow out, whatever is open in it; the application's memory is
@@ -112,6 +112,10 @@ class Engine {
   bool Receive(Time now);  // True: some came. Sets more_mail_.
   void OnPacket(std::span<const std::byte> bytes, const RxPacket& datagram,
                 Time now);
+  // Whose packet it seems to be, and what it takes for granted. nullptr:
+  // nobody's that we could answer.
+  Peer* FindSender(const wire::Prologue& prologue, wire::Expected* expected);
+  FlowRecord* FindReceive(const Peer& peer, FlowId id) const;
   void OnCargo(Peer& peer, const wire::DecodedPacket& packet, Time now);
   void OnAcks(Peer& peer, std::span<const std::byte> bytes, Duration waited,
               Time now);
@@ -149,6 +153,7 @@ class Engine {
   // The largest packet: that the plane would take, and that is sent.
   uint32_t MostBytes(const Peer& peer, const Path& path) const;
   uint32_t MaxPacket(const Peer& peer, const Path& path) const;
+  uint32_t PayloadOf(uint32_t packet_bytes) const;  // Of data, at most.
   // Of what nobody would miss by its size: acks, and packets put together.
   uint32_t SafeBytes(const Peer& peer, const Path& path) const;
   void RefreshSendable(Peer& peer, const Path& path, Time now);
@@ -192,12 +197,14 @@ class Engine {
   const PathOptions path_options_;
   const Duration peer_timeout_;
   const bool check_payload_;
+  const uint32_t data_header_bytes_;
   uint64_t seed_;
   Random random_;
 
   Inbox inbox_;
   EngineMetrics metrics_;
   std::vector<std::unique_ptr<Peer>> peers_;
+  FlowTable receives_;  // Of all peers: data names its flow and no peer.
   std::vector<Time> deadlines_;  // Of each peer, as of its last touch.
   absl::flat_hash_map<std::pair<uint64_t, uint16_t>, PeerId> peer_ids_;
   std::vector<Peer*> touched_;   // This turn's; their deadlines are stale.

@@ -36,12 +36,10 @@ void Engine::OnPacket(std::span<const std::byte> bytes,
                       const RxPacket& datagram, Time now) {
   const auto prologue = wire::DecodePrologue(bytes);
   if (!prologue) return metrics_.packets_malformed.Add(1);
-  if (prologue->peer.value >= peers_.size()) {
-    return metrics_.packets_foreign.Add(1);
-  }
-  Peer& peer = *peers_[prologue->peer.value];
-  // A peer that we cannot answer yet will send again what it sends now.
-  if (!peer.alive()) return metrics_.packets_foreign.Add(1);
+  wire::Expected expected;
+  Peer* const sender = FindSender(*prologue, &expected);
+  if (sender == nullptr) return metrics_.packets_foreign.Add(1);
+  Peer& peer = *sender;
 
   if (prologue->kind == wire::PacketKind::kAck) {
     return OnAcks(peer, bytes, datagram.waited, now);
@@ -57,16 +55,18 @@ void Engine::OnPacket(std::span<const std::byte> bytes,
     }
     return;
   }
-  auto decoded = wire::DecodePacket(bytes, peer.rx_key);
-  if (!decoded || decoded->header.path.value >= peer.paths.size() ||
+  if (prologue->path.value >= peer.paths.size()) {
+    return metrics_.packets_malformed.Add(1);
+  }
+  Path& path = peer.paths[prologue->path.value];
+  expected.number = path.expected();
+  const auto decoded = wire::DecodePacket(bytes, peer.rx_key, expected);
+  if (!decoded ||
       // What the packet says of its payload, and what the NIC did.
       (decoded->header.cargo.placed ? decoded->header.cargo.length : 0) !=
           datagram.placed_bytes) {
     return metrics_.packets_malformed.Add(1);
   }
-  Path& path = peer.paths[decoded->header.path.value];
-  decoded->header.number =
-      path.Expand(static_cast<uint32_t>(decoded->header.number.value));
   const Arrival arrival =
       path.OnPacket(decoded->header, datagram.ecn_marked, now - datagram.waited,
                     peer.patience.span());
@@ -90,16 +90,41 @@ void Engine::OnPacket(std::span<const std::byte> bytes,
   OnCargo(peer, *decoded, now);
 }
 
+// A closed flow still tells whose it was, so that what comes late for it is
+// acked as any other packet: its path has done nothing wrong.
+Peer* Engine::FindSender(const wire::Prologue& prologue,
+                         wire::Expected* expected) {
+  Peer* peer = nullptr;
+  if (prologue.kind == wire::PacketKind::kData) {
+    const FlowTable::Slot* slot = receives_.At(prologue.flow_slot);
+    if (slot == nullptr) return nullptr;
+    peer = slot->peer;
+    expected->flow = slot->id;
+    expected->message =
+        slot->record ? slot->record->receive->first_open() : slot->oldest;
+  } else {
+    if (prologue.peer.value >= peers_.size()) return nullptr;
+    peer = peers_[prologue.peer.value].get();
+  }
+  // A peer that we cannot answer yet will send again what it sends now.
+  return peer->alive() ? peer : nullptr;
+}
+
+FlowRecord* Engine::FindReceive(const Peer& peer, FlowId id) const {
+  FlowRecord* record = receives_.Find(id);
+  return record != nullptr && record->peer == &peer ? record : nullptr;
+}
+
 void Engine::OnCargo(Peer& peer, const wire::DecodedPacket& packet, Time now) {
   const wire::Cargo& cargo = packet.header.cargo;
   switch (cargo.kind) {
     case wire::CargoKind::kData: {
-      FlowRecord* record = peer.receives.Find(cargo.flow);
+      FlowRecord* record = FindReceive(peer, cargo.flow);
       if (record == nullptr) return metrics_.packets_unexpected.Add(1);
-      const auto message_bytes = packet.header.message_bytes;
-      switch (cargo.placed ? record->receive->OnPlaced(cargo, message_bytes)
-                           : record->receive->OnData(cargo, message_bytes,
-                                                     packet.payload)) {
+      const bool last = packet.header.last;
+      switch (cargo.placed
+                  ? record->receive->OnPlaced(cargo, last)
+                  : record->receive->OnData(cargo, last, packet.payload)) {
         case ReceiveFlow::Placed::kNew:
           metrics_.bytes_received.Add(cargo.length);
           if (cargo.placed) metrics_.bytes_placed.Add(cargo.length);
@@ -122,7 +147,7 @@ void Engine::OnCargo(Peer& peer, const wire::DecodedPacket& packet, Time now) {
       return;
     }
     case wire::CargoKind::kClose: {
-      FlowRecord* record = cargo.from_sender ? peer.receives.Find(cargo.flow)
+      FlowRecord* record = cargo.from_sender ? FindReceive(peer, cargo.flow)
                                              : peer.sends.Find(cargo.flow);
       if (record == nullptr) return;  // Both halves closed at once.
       EndPlacing(*record, now);
@@ -205,7 +230,7 @@ void Engine::Settle(Peer& peer, Time now) {
         }
         break;
       case wire::CargoKind::kGrant:
-        if (FlowRecord* record = peer.receives.Find(cargo.flow)) {
+        if (FlowRecord* record = FindReceive(peer, cargo.flow)) {
           record->receive->OnSettled(cargo, delivered);
           if (record->ready()) PushGrant(*record, now);
         }

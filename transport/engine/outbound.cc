@@ -284,19 +284,19 @@ size_t Engine::RoomFor(const Peer& peer, const Path& path) {
 
 size_t Engine::SendBurst(Peer& peer, Path& path, size_t most, Time now) {
   const uint32_t full = MaxPacket(peer, path);
-  const uint32_t max_payload =
-      (full - static_cast<uint32_t>(wire::kDataHeaderBytes)) / kLineBytes *
-      kLineBytes;
+  const uint32_t max_payload = PayloadOf(full);
   size_t count = 0;
   while (count < most) {
     FlowRecord* record = nullptr;
     const auto cargo = NextCargo(peer, path, &record, max_payload);
     if (!cargo) break;
     ++count;
-    const Path::Numbered numbered = path.Send(
-        *cargo,
-        static_cast<uint32_t>(wire::HeaderBytes(cargo->kind)) + cargo->length,
-        now);
+    const Path::Numbered numbered =
+        path.Send(*cargo,
+                  cargo->kind == wire::CargoKind::kData
+                      ? data_header_bytes_ + cargo->length
+                      : static_cast<uint32_t>(wire::HeaderBytes(cargo->kind)),
+                  now);
     const bool goes_on = path.CanSend(full, now) && peer.HasCargo();
     // The receiver need not wait for more of this path where a train ends. The
     // ack of a grant has time: the data that it calls for says as much.
@@ -313,8 +313,7 @@ bool Engine::SendBound(Peer& peer, Path& path, size_t& budget, Time now) {
   PathBond& bond = peer.bonds[path.id().value];
   const uint32_t full = MaxPacket(peer, path);
   const uint32_t max_payload =
-      (full - static_cast<uint32_t>(wire::kDataHeaderBytes)) / kLineBytes *
-      kLineBytes;
+      (full - data_header_bytes_) / kLineBytes * kLineBytes;
   bool sent = false;
   while (budget > 0 && !bond.burying && !bond.lost.empty() &&
          StageOf(peer, path).MakeRoom() && path.CanSend(full, now)) {
@@ -329,9 +328,8 @@ bool Engine::SendBound(Peer& peer, Path& path, size_t& budget, Time now) {
     oldest.length -= cargo.length;
     if (!open || oldest.length == 0) bond.lost.erase(bond.lost.begin());
     if (!open) continue;
-    const Path::Numbered numbered = path.Send(
-        cargo, static_cast<uint32_t>(wire::kDataHeaderBytes) + cargo.length,
-        now);
+    const Path::Numbered numbered =
+        path.Send(cargo, data_header_bytes_ + cargo.length, now);
     SendPacket(peer, path, record, cargo, numbered, bond.lost.empty());
     --budget;
     sent = true;
@@ -393,7 +391,7 @@ void Engine::SendPacket(Peer& peer, const Path& path, const FlowRecord* record,
     header.grant = record->receive->Describe(cargo);
   } else if (cargo.kind == wire::CargoKind::kData) {
     payload = record->send->Payload(cargo);
-    header.message_bytes = record->send->message_bytes(cargo.message);
+    header.last = record->send->IsLast(cargo);
     if (check_payload_) {
       header.payload_checked = true;
       header.payload_check =
@@ -463,8 +461,8 @@ uint32_t Engine::MaxPlaced(const Peer& peer, const Path& path) const {
   if (check_payload_ || path.state() != Path::State::kOpen) return 0;
   const uint32_t most = std::min(PlaneOf(peer, path).max_placed_bytes(peer.id),
                                  static_cast<uint32_t>(config_.packet_bytes));
-  const auto header = static_cast<uint32_t>(wire::kDataHeaderBytes);
-  return (std::min(most + header, path.max_packet_bytes()) - header) /
+  return (std::min(most + data_header_bytes_, path.max_packet_bytes()) -
+          data_header_bytes_) /
          kLineBytes * kLineBytes;
 }
 
@@ -479,8 +477,17 @@ uint32_t Engine::SafeBytes(const Peer& peer, const Path& path) const {
 uint32_t Engine::MostBytes(const Peer& peer, const Path& path) const {
   return std::min<uint32_t>(
       planes_[peer.places[path.id().value].plane]->max_packet_bytes(peer.id),
-      static_cast<uint32_t>(config_.packet_bytes) / kLineBytes * kLineBytes +
-          wire::kDataHeaderBytes);
+      static_cast<uint32_t>(config_.packet_bytes) + data_header_bytes_);
+}
+
+// Large ones are whole lines, which are copied faster and never wait for one
+// another; to small ones the rest of a line is worth more.
+uint32_t Engine::PayloadOf(uint32_t packet_bytes) const {
+  constexpr uint32_t kManyLines = 128;
+  const uint32_t room = packet_bytes - data_header_bytes_;
+  const uint32_t cut =
+      room >= kManyLines * kLineBytes ? kLineBytes : wire::kCutBytes;
+  return room / cut * cut;
 }
 
 void Engine::RefreshSendable(Peer& peer, const Path& path, Time now) {

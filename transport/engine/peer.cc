@@ -33,35 +33,38 @@ void ReadyList::Remove(FlowRecord* record) {
   record->listed = false;
 }
 
+const FlowTable::Slot* FlowTable::At(uint16_t slot) const {
+  return slot < slots_.size() ? &slots_[slot] : nullptr;
+}
+
 FlowRecord* FlowTable::Find(FlowId id) const {
-  const uint32_t slot = id.value & 0xffff;
-  if (slot >= slots_.size() || !slots_[slot].record ||
-      slots_[slot].generation != id.value >> 16) {
-    return nullptr;
-  }
-  return slots_[slot].record.get();
+  const Slot* slot = At(static_cast<uint16_t>(id.value));
+  return slot != nullptr && slot->id == id ? slot->record.get() : nullptr;
 }
 
 FlowId FlowTable::Add(std::unique_ptr<FlowRecord> record) {
   // The last index is left out, so that no id equals kNoFlow.
-  if (free_.empty() && slots_.size() == 0xffff) return kNoFlow;
-  if (free_.empty()) {
-    free_.push_back(static_cast<uint16_t>(slots_.size()));
+  const bool more = slots_.size() < 0xffff;
+  if (free_.empty() && !more) return kNoFlow;
+  FlowId id{static_cast<uint32_t>(slots_.size())};
+  if (more && free_.size() <= kResting) {
     slots_.emplace_back();
+  } else {
+    id = free_.front();
+    free_.pop_front();
   }
-  const uint16_t slot = free_.back();
-  free_.pop_back();
-  const FlowId id{uint32_t{slots_[slot].generation} << 16 | slot};
   record->id = id;
-  slots_[slot].record = std::move(record);
+  Peer* const peer = record->peer;
+  slots_[id.value & 0xffff] = {std::move(record), peer, id, MessageId{}};
   return id;
 }
 
 std::unique_ptr<FlowRecord> FlowTable::Remove(FlowId id) {
   HAWSER_CHECK(Find(id) != nullptr);
   Slot& slot = slots_[id.value & 0xffff];
-  ++slot.generation;
-  free_.push_back(static_cast<uint16_t>(id.value & 0xffff));
+  if (slot.record->receive) slot.oldest = slot.record->receive->first_open();
+  constexpr uint32_t kNextGeneration = 1 << 16;
+  free_.push_back({id.value + kNextGeneration});
   return std::move(slot.record);
 }
 

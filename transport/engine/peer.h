@@ -65,10 +65,20 @@ class ReadyList {
 };
 
 // The flows of one direction, found by id. A slot is used again, under a new
-// generation.
+// generation, after it has rested: what is left there of a flow that was closed
+// is enough to read what comes late for it.
 class FlowTable {
  public:
-  FlowRecord* Find(FlowId id) const;  // nullptr: unknown, or closed.
+  // Slots at rest. A new flow takes a new slot while there are no more.
+  static constexpr size_t kResting = 256;
+  struct Slot {
+    std::unique_ptr<FlowRecord> record;  // nullptr: closed.
+    Peer* peer = nullptr;
+    FlowId id;
+    MessageId oldest;  // Of a receiving flow that was closed: its oldest open.
+  };
+  const Slot* At(uint16_t slot) const;  // nullptr: it was never used.
+  FlowRecord* Find(FlowId id) const;    // nullptr: unknown, or closed.
   FlowId Add(std::unique_ptr<FlowRecord> record);
   std::unique_ptr<FlowRecord> Remove(FlowId id);
   template <class Function>
@@ -79,12 +89,8 @@ class FlowTable {
   }
 
  private:
-  struct Slot {
-    std::unique_ptr<FlowRecord> record;
-    uint16_t generation = 0;
-  };
   std::vector<Slot> slots_;
-  std::vector<uint16_t> free_;
+  std::deque<FlowId> free_;  // What their next flows will be called.
 };
 
 // What binds cargo to a path: where the far NIC was to place the first copy, a
@@ -122,7 +128,7 @@ struct Peer {
   std::unique_ptr<PathScheduler> scheduler;
   uint16_t next_probe_path = 0;  // Signs of life take turns over all.
 
-  FlowTable sends, receives;
+  FlowTable sends;  // Those that receive are the engine's.
   ReadyList ready_sends, ready_receives;
   // Until when the grants that are ready may wait; Never: they do not.
   Time grants_by = Time::Never();

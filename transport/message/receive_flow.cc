@@ -10,6 +10,7 @@
 // asked for it, so nothing may be kept.
 #include "transport/message/receive_flow.h"
 
+#include <algorithm>
 #include <bit>
 
 #include "transport/base/check.h"
@@ -54,20 +55,17 @@ void ReceiveFlow::OnPosted(Request* request) {
   assemblies_[index % kMaxOpenMessages].Clear();
 }
 
-ReceiveFlow::Placed ReceiveFlow::OnData(const wire::Cargo& cargo,
-                                        uint32_t message_bytes,
+ReceiveFlow::Placed ReceiveFlow::OnData(const wire::Cargo& cargo, bool last,
                                         std::span<const std::byte> payload) {
   if (payload.size() != cargo.length) return Placed::kUnexpected;
-  return Take(cargo, message_bytes, payload.data());
+  return Take(cargo, last, payload.data());
 }
 
-ReceiveFlow::Placed ReceiveFlow::OnPlaced(const wire::Cargo& cargo,
-                                          uint32_t message_bytes) {
-  return Take(cargo, message_bytes, nullptr);
+ReceiveFlow::Placed ReceiveFlow::OnPlaced(const wire::Cargo& cargo, bool last) {
+  return Take(cargo, last, nullptr);
 }
 
-ReceiveFlow::Placed ReceiveFlow::Take(const wire::Cargo& cargo,
-                                      uint32_t message_bytes,
+ReceiveFlow::Placed ReceiveFlow::Take(const wire::Cargo& cargo, bool last,
                                       const std::byte* bytes) {
   const int64_t ahead = Ahead(cargo.message);
   if (ahead < 0) {
@@ -81,28 +79,29 @@ ReceiveFlow::Placed ReceiveFlow::Take(const wire::Cargo& cargo,
   Message& message = messages_[index];
   if (message.request == nullptr) return Placed::kDuplicate;
 
-  // What follows would be our peer's mistake; the buffer does not pay for it.
-  const uint64_t length = cargo.length;
-  if (cargo.offset + length > message_bytes ||
-      message.bytes.value_or(message_bytes) != message_bytes) {
-    return Placed::kUnexpected;
-  }
-  const MemorySlice& memory = message.request->memory;
-  if (message_bytes > memory.length) {
+  Assembly& assembly = assemblies_[index % kMaxOpenMessages];
+  if (cargo.length == 0 && !last) {
+    // It is larger than its grant.
+    if (assembly.end() != 0) return Placed::kUnexpected;
     Finish(index, Request::Outcome::kTruncated, 0);
     return Placed::kNew;
   }
-  if (length == 0 && message_bytes != 0) return Placed::kUnexpected;
-
-  message.bytes = message_bytes;
-  if (length != 0) {
-    Assembly& assembly = assemblies_[index % kMaxOpenMessages];
-    if (!assembly.Add(memory.data, cargo.offset, cargo.length, bytes)) {
-      return Placed::kDuplicate;
-    }
-    if (assembly.covered_bytes() != message_bytes) return Placed::kNew;
+  // What follows would be our peer's mistake; the buffer does not pay for it.
+  const MemorySlice& memory = message.request->memory;
+  const uint64_t end = cargo.offset + uint64_t{cargo.length};
+  if (end > message.bytes.value_or(memory.length) || end > memory.length ||
+      (last && end < std::max(assembly.end(), message.bytes.value_or(0))) ||
+      (cargo.length == 0 && end != 0)) {
+    return Placed::kUnexpected;
   }
-  Finish(index, Request::Outcome::kOk, message_bytes);
+  if (last) message.bytes = static_cast<uint32_t>(end);
+  if (cargo.length != 0 &&
+      !assembly.Add(memory.data, cargo.offset, cargo.length, bytes)) {
+    return Placed::kDuplicate;
+  }
+  if (message.bytes == assembly.covered_bytes()) {
+    Finish(index, Request::Outcome::kOk, *message.bytes);
+  }
   return Placed::kNew;
 }
 

@@ -45,10 +45,11 @@ class ReceiveFlow {
   void OnPosted(Request* request);
   // What became of the bytes: placed, or why not.
   enum class Placed : uint8_t { kNew, kDuplicate, kUnexpected };
-  Placed OnData(const wire::Cargo& cargo, uint32_t message_bytes,
+  // `last`: the message ends with these bytes (wire::PacketHeader).
+  Placed OnData(const wire::Cargo& cargo, bool last,
                 std::span<const std::byte> payload);
   // The same of bytes that the NIC has put where they belong.
-  Placed OnPlaced(const wire::Cargo& cargo, uint32_t message_bytes);
+  Placed OnPlaced(const wire::Cargo& cargo, bool last);
   void OnSettled(const wire::Cargo& grant, bool delivered);
   // Every request is done and says why; later ones are done at once.
   void OnFailed(Request::Outcome why);
@@ -61,15 +62,14 @@ class ReceiveFlow {
  private:
   struct Message {
     Request* request = nullptr;     // nullptr: done, and waits for older ones.
-    std::optional<uint32_t> bytes;  // Its length, once a cargo has told it.
+    std::optional<uint32_t> bytes;  // Its length, once its end has come.
   };
 
   MessageId IdOf(uint64_t index) const;
   int64_t Ahead(MessageId message) const;        // Of the oldest open one.
   const Message* Find(MessageId message) const;  // nullptr: not open.
   // `bytes`: cargo.length of them; null: they are home.
-  Placed Take(const wire::Cargo& cargo, uint32_t message_bytes,
-              const std::byte* bytes);
+  Placed Take(const wire::Cargo& cargo, bool last, const std::byte* bytes);
   void Finish(uint64_t index, Request::Outcome how, uint32_t bytes);
 
   FlowId id_;

@@ -46,10 +46,10 @@ bool SendFlow::ready() const { return sendable_ != 0 || !lost_.empty(); }
 // The front is open or there is none: what is done leaves from there.
 bool SendFlow::idle() const { return messages_.empty(); }
 
-uint32_t SendFlow::message_bytes(MessageId message) const {
-  const Message* found = Find(message);
-  HAWSER_CHECK(found != nullptr);
-  return found->bytes;
+bool SendFlow::IsLast(const wire::Cargo& cargo) const {
+  const Message* message = Find(cargo.message);
+  HAWSER_CHECK(message != nullptr);
+  return !message->truncated && cargo.offset + cargo.length == message->bytes;
 }
 
 void SendFlow::OnSubmitted(Request* request) {

@@ -40,8 +40,9 @@ class SendFlow {
   bool full() const { return messages_.full(); }  // OnSubmitted must wait.
   bool ready() const;  // Next() would return something.
   bool idle() const;   // No request is open.
-  // True length of an open message, also of one that is truncated.
-  uint32_t message_bytes(MessageId message) const;
+  // An open message ends with these bytes of it, and not because it is larger
+  // than its grant.
+  bool IsLast(const wire::Cargo& cargo) const;
   bool open(MessageId message) const { return Find(message) != nullptr; }
   // Where there the bytes of a cargo of an open message belong; key == 0: only
   // the far host can put them there.

@@ -19,10 +19,6 @@ AckTracker::AckTracker(PathId path, uint32_t every, Duration delay)
 
 Time AckTracker::deadline() const { return due_; }
 
-PacketNumber AckTracker::Expand(uint32_t low) const {
-  return wire::ExpandNumber(low, {any_ ? largest_ + 1 : 0});
-}
-
 Arrival AckTracker::OnPacket(const wire::PacketHeader& header, bool ecn_marked,
                              Time arrived_at, Duration patience) {
   const uint64_t number = header.number.value;
@@ -42,13 +38,13 @@ Arrival AckTracker::OnPacket(const wire::PacketHeader& header, bool ecn_marked,
 
 Arrival AckTracker::Note(uint64_t number, Time arrived_at, bool* at_once) {
   // Numbers begin at 0, so the first packet can show a gap too.
-  const uint64_t expected = any_ ? largest_ + 1 : 0;
-  if (number >= expected) {
-    if (number != expected) *at_once = true;
-    if (number - expected >= wire::kAckWindow) {
+  const uint64_t next = expected().value;
+  if (number >= next) {
+    if (number != next) *at_once = true;
+    if (number - next >= wire::kAckWindow) {
       seen_.ClearAll();
     } else {
-      for (uint64_t n = expected; n <= number; ++n) seen_.Clear(n);
+      for (uint64_t n = next; n <= number; ++n) seen_.Clear(n);
     }
     any_ = true;
     largest_ = number;

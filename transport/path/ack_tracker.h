@@ -24,8 +24,7 @@ class AckTracker {
 
   // A. What is.
   Time deadline() const;  // When an ack is due; Never if none waits.
-  // The whole of a number on the wire.
-  PacketNumber Expand(uint32_t low) const;
+  PacketNumber expected() const { return {any_ ? largest_ + 1 : 0}; }
   // B. What happened. `header.number` is whole. `arrived_at` <= now.
   Arrival OnPacket(const wire::PacketHeader& header, bool ecn_marked,
                    Time arrived_at, Duration patience = Duration());

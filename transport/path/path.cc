@@ -86,7 +86,7 @@ Duration Path::rto() const {
 }
 
 PacketNumber Path::ExpandAck(uint32_t low) const {
-  return wire::ExpandNumber(low, log_.end());
+  return wire::ExpandNumber(low, 32, log_.end());
 }
 
 // A tail probe asks for nothing but a sign. A suspect path must show that it

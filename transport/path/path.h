@@ -77,7 +77,7 @@ class Path {
   Duration silence(Time now) const;
   Duration rto() const;
   const PathCounts& counts() const { return counts_; }
-  PacketNumber Expand(uint32_t low) const { return acks_.Expand(low); }
+  PacketNumber expected() const { return acks_.expected(); }
   PacketNumber ExpandAck(uint32_t low) const;
 
   // B. What happened. Cargo whose fate is now known is appended to `out`.

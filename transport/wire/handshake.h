@@ -21,7 +21,8 @@
 namespace hawser::wire {
 
 inline constexpr uint32_t kHandshakeMagic = 0x53574148;  // "HAWS"
-inline constexpr uint16_t kHandshakeVersion = 1;
+// Of the handshake, and of the packets behind it.
+inline constexpr uint16_t kHandshakeVersion = 2;
 inline constexpr size_t kFrameHeaderBytes = 16;
 inline constexpr size_t kMaxFrameBytes = 2048;  // With its header.
 inline constexpr size_t kMaxPlanes = 16;        // Of one endpoint.

@@ -8,11 +8,12 @@
 // docs/wire.md writes it down for those who want to compute it elsewhere.
 //
 // Why one layout per kind instead of optional fields: each size is then a
-// constant, "strict" is one comparison, and every packet has exactly one
-// encoding, which the fuzzer holds us to.
+// constant but for the payload's check, "strict" is one comparison, and every
+// packet has exactly one encoding, which the fuzzer holds us to.
 #include "transport/wire/header.h"
 
 #include <algorithm>
+#include <array>
 
 #include "transport/base/check.h"
 #include "transport/base/random.h"
@@ -23,24 +24,39 @@ namespace {
 
 // Sizes in bytes, as the tables in docs/wire.md add up to.
 constexpr size_t kCheckOffset = 4;
-constexpr size_t kNumberedBytes = kPrologueBytes + 2 + 2 + 4;
-static_assert(kNumberedBytes == kProbeHeaderBytes);
-static_assert(kNumberedBytes + 5 * 4 == kDataHeaderBytes);
-static_assert(kNumberedBytes + 3 * 4 + 4 + 8 == kGrantHeaderBytes);
-static_assert(kNumberedBytes + 2 * 4 == kCloseHeaderBytes);
+constexpr size_t kNumberBytes = 4;  // But of data, where it is half of that.
+static_assert(kPrologueBytes + 1 + kNumberBytes == kProbeHeaderBytes);
+static_assert(kPrologueBytes + 8 == kDataHeaderBytes);
+static_assert(kProbeHeaderBytes + 4 * 4 + 8 == kGrantHeaderBytes);
+static_assert(kProbeHeaderBytes + 2 * 4 == kCloseHeaderBytes);
 static_assert(kGrantHeaderBytes <= kMaxHeaderBytes);
+static_assert(kDataHeaderBytes + kPayloadWordBytes <= kMaxHeaderBytes);
 static_assert(kPrologueBytes + kAckBlockBytes + 8 * kAckWords <=
               kMaxAckPacketBytes);
 
-// The 16 bits after the path: the open span, and above it the flags.
-constexpr uint16_t kSpanMask = 0x03ff;
-constexpr uint16_t kAckNow = 1 << 10;
-constexpr uint16_t kResend = 1 << 11;
-constexpr uint16_t kFromSender = 1 << 12;
-constexpr uint16_t kPadded = 1 << 13;
-constexpr uint16_t kPayloadChecked = 1 << 14;
-constexpr uint16_t kPlaced = 1 << 15;
-static_assert(kAckWindow == kSpanMask + 1);
+// Byte 1 of a numbered packet: flags below, and above them the open span.
+constexpr uint8_t kFlagBits = 4;
+constexpr uint8_t kAckNow = 1 << 0;
+constexpr uint8_t kLast = 1 << 1;            // Data.
+constexpr uint8_t kFromSender = 1 << 1;      // Close.
+constexpr uint8_t kPadded = 1 << 1;          // Probe.
+constexpr uint8_t kPayloadChecked = 1 << 2;  // Data.
+constexpr uint8_t kPlaced = 1 << 3;          // Data.
+static_assert(kAckWords <= 1 << (8 - kFlagBits));
+
+// The second 8 bytes of data, from the low bits up: path, number, message,
+// offset.
+constexpr int kPathBits = 8, kNumberBits = 16, kMessageBits = 12;
+constexpr int kMessageShift = kPathBits + kNumberBits;
+constexpr int kOffsetShift = kMessageShift + kMessageBits;
+constexpr uint64_t kMessageMask = (1 << kMessageBits) - 1;
+static_assert(uint64_t{UINT32_MAX} / kCutBytes < uint64_t{1}
+                                                     << (64 - kOffsetShift));
+// Nobody may send further ahead than can be told apart.
+static_assert(kAckWindow < 1 << (kNumberBits - 1));
+
+// What the check of a header covers and does not travel, at most.
+constexpr size_t kMaxUnsaidBytes = 8 + 3 * 4;
 
 bool IsNumbered(PacketKind kind) {
   return kind != PacketKind::kAck && kind != PacketKind::kGoodbye;
@@ -48,14 +64,14 @@ bool IsNumbered(PacketKind kind) {
 
 // The flags that mean something for a kind. No others are written, and none
 // are accepted: a later version may give them a meaning.
-constexpr uint16_t FlagsOf(CargoKind kind) {
+constexpr uint8_t FlagsOf(CargoKind kind) {
   switch (kind) {
     case CargoKind::kData:
-      return kAckNow | kResend | kPayloadChecked | kPlaced;
+      return kAckNow | kLast | kPayloadChecked | kPlaced;
     case CargoKind::kGrant:
-      return kAckNow | kResend;
+      return kAckNow;
     case CargoKind::kClose:
-      return kAckNow | kResend | kFromSender;
+      return kAckNow | kFromSender;
     case CargoKind::kProbe:
       return kAckNow | kPadded;
   }
@@ -138,51 +154,91 @@ inline uint32_t HeaderCheckOf(std::span<const std::byte> header,
   return MaskedCheckOf(header, key, kAllButCheck);
 }
 
-void PutPrologue(PacketKind kind, PeerId peer, Writer& to) {
-  to.Put<uint8_t>(kMagic);
+// `about`: flags of a numbered packet, else 0. `whom`: the receiver's index for
+// the sender, or of data the slot of the flow.
+void PutPrologue(PacketKind kind, uint8_t about, uint16_t whom, Writer& to) {
   to.Put<uint8_t>(
       static_cast<uint8_t>(kVersion << 4 | static_cast<uint8_t>(kind)));
-  to.Put<uint16_t>(peer.value);
-  to.Put<uint32_t>(0);  // Until Seal.
+  to.Put<uint8_t>(about);
+  to.Put<uint16_t>(whom);
+  to.Put<uint32_t>(0);  // Until it is sealed.
 }
 
-size_t Seal(std::span<std::byte> header, PacketKey key) {
-  Store<uint32_t>(header.data() + kCheckOffset, HeaderCheckOf(header, key));
-  return header.size();
+size_t Seal(std::span<std::byte> packet, PacketKey key) {
+  Store<uint32_t>(packet.data() + kCheckOffset, HeaderCheckOf(packet, key));
+  return packet.size();
 }
 
-bool Intact(std::span<const std::byte> header, PacketKey key) {
-  return Load<uint32_t>(header.data() + kCheckOffset) ==
-         HeaderCheckOf(header, key);
+bool Intact(std::span<const std::byte> packet, PacketKey key) {
+  return Load<uint32_t>(packet.data() + kCheckOffset) ==
+         HeaderCheckOf(packet, key);
 }
 
-uint16_t SpanAndFlags(const PacketHeader& header) {
-  uint16_t flags = 0;
+// Of a numbered packet: over `bytes`, which are its header, and over what does
+// not travel of `header`.
+uint32_t NumberedCheckOf(std::span<const std::byte> bytes,
+                         const PacketHeader& header, PacketKey key) {
+  std::array<std::byte, kMaxHeaderBytes + kMaxUnsaidBytes> covered;
+  Writer to(covered);
+  to.PutBytes(bytes);
+  to.Put<uint64_t>(header.number.value);
+  if (header.cargo.kind == CargoKind::kData) {
+    // Written in one piece, as it will be read: a load that takes in two stores
+    // waits for both.
+    to.Put<uint64_t>(header.cargo.flow.value |
+                     uint64_t{header.cargo.message.value} << 32);
+    to.Put<uint32_t>(header.cargo.length);
+  }
+  return HeaderCheckOf(std::span(covered).first(to.written()), key);
+}
+
+uint8_t SpanAndFlags(const PacketHeader& header) {
+  const CargoKind kind = header.cargo.kind;
+  uint8_t flags = 0;
   if (header.ack_now) flags |= kAckNow;
-  if (header.cargo.resend) flags |= kResend;
-  if (header.cargo.from_sender) flags |= kFromSender;
-  if (header.padded) flags |= kPadded;
-  if (header.payload_checked) flags |= kPayloadChecked;
-  if (header.cargo.placed) flags |= kPlaced;
-  return header.open_span | (flags & FlagsOf(header.cargo.kind));
+  if (kind == CargoKind::kData) {
+    if (header.last) flags |= kLast;
+    if (header.payload_checked) flags |= kPayloadChecked;
+    if (header.cargo.placed) flags |= kPlaced;
+  }
+  if (kind == CargoKind::kClose && header.cargo.from_sender) {
+    flags |= kFromSender;
+  }
+  if (kind == CargoKind::kProbe && header.padded) flags |= kPadded;
+  return static_cast<uint8_t>(header.open_span / 64 << kFlagBits | flags);
 }
 
 // False: a flag that this kind does not have.
-bool TakeSpanAndFlags(uint16_t bits, PacketHeader& header) {
-  if (bits & ~(kSpanMask | FlagsOf(header.cargo.kind))) return false;
-  header.open_span = bits & kSpanMask;
-  header.ack_now = bits & kAckNow;
-  header.padded = bits & kPadded;
-  header.payload_checked = bits & kPayloadChecked;
-  header.cargo.placed = bits & kPlaced;
-  header.cargo.resend = bits & kResend;
-  header.cargo.from_sender = bits & kFromSender;
+bool TakeSpanAndFlags(uint8_t bits, PacketHeader& header) {
+  const CargoKind kind = header.cargo.kind;
+  const uint8_t flags = bits & ((1 << kFlagBits) - 1);
+  if (flags & ~FlagsOf(kind)) return false;
+  header.open_span = static_cast<uint16_t>((bits >> kFlagBits) * 64 + 63);
+  header.ack_now = flags & kAckNow;
+  header.last = kind == CargoKind::kData && flags & kLast;
+  header.payload_checked = flags & kPayloadChecked;
+  header.cargo.placed = flags & kPlaced;
+  header.cargo.from_sender = kind == CargoKind::kClose && flags & kFromSender;
+  header.padded = kind == CargoKind::kProbe && flags & kPadded;
   return true;
 }
 
-bool LiesWithinMessage(const PacketHeader& header) {
-  return uint64_t{header.cargo.offset} + header.cargo.length <=
-         header.message_bytes;
+// The message nearest to `expected`; ids wrap.
+MessageId ExpandMessage(uint64_t low, MessageId expected) {
+  constexpr uint32_t kHalf = 1 << (kMessageBits - 1);
+  const uint32_t ahead =
+      (static_cast<uint32_t>(low) - expected.value + kHalf) & kMessageMask;
+  return {expected.value + ahead - kHalf};
+}
+
+// Only the last bytes of a message may end off the grid, none at all lie at its
+// beginning, and no byte lies where a u32 cannot count it.
+bool IsCutWell(const PacketHeader& header) {
+  const Cargo& cargo = header.cargo;
+  return cargo.offset % kCutBytes == 0 &&
+         (header.last || cargo.length % kCutBytes == 0) &&
+         (cargo.length != 0 || cargo.offset == 0) &&
+         uint64_t{cargo.offset} + cargo.length <= UINT32_MAX;
 }
 
 }  // namespace
@@ -195,38 +251,40 @@ size_t EncodePacket(const PacketHeader& header, PacketKey key,
                     std::span<std::byte> out) {
   HAWSER_CHECK(out.size() >= kMaxHeaderBytes);
   HAWSER_CHECK(header.open_span < kAckWindow);
+  HAWSER_CHECK(header.path.value < 1 << kPathBits);
   const Cargo& cargo = header.cargo;
+  const bool data = cargo.kind == CargoKind::kData;
   Writer to(out.first<kMaxHeaderBytes>());
-  PutPrologue(static_cast<PacketKind>(cargo.kind), header.peer, to);
-  to.Put<uint16_t>(header.path.value);
-  to.Put<uint16_t>(SpanAndFlags(header));
-  to.Put<uint32_t>(static_cast<uint32_t>(header.number.value));
-  switch (cargo.kind) {
-    case CargoKind::kData:
-      HAWSER_CHECK(LiesWithinMessage(header));
-      to.Put<uint32_t>(cargo.flow.value);
-      to.Put<uint32_t>(cargo.message.value);
-      to.Put<uint32_t>(cargo.offset);
-      to.Put<uint32_t>(header.message_bytes);
-      // One or the other: a check that holds vouches for the length as well.
-      to.Put<uint32_t>(header.payload_checked ? header.payload_check
-                                              : cargo.length);
-      break;
-    case CargoKind::kGrant:
-      to.Put<uint32_t>(cargo.flow.value);
-      to.Put<uint32_t>(cargo.message.value);
-      to.Put<uint32_t>(header.grant.capacity_bytes);
-      to.Put<uint32_t>(header.grant.target.key);
-      to.Put<uint64_t>(header.grant.target.address);
-      break;
-    case CargoKind::kClose:
-      to.Put<uint32_t>(cargo.flow.value);
-      to.Put<uint32_t>(cargo.message.value);
-      break;
-    case CargoKind::kProbe:
-      break;
+  PutPrologue(
+      static_cast<PacketKind>(cargo.kind), SpanAndFlags(header),
+      data ? static_cast<uint16_t>(cargo.flow.value) : header.peer.value, to);
+  if (data) {
+    HAWSER_CHECK(IsCutWell(header));
+    const uint64_t number = static_cast<uint16_t>(header.number.value);
+    const uint64_t message = cargo.message.value & kMessageMask;
+    const uint64_t offset = cargo.offset / kCutBytes;
+    to.Put<uint64_t>(header.path.value | number << kPathBits |
+                     message << kMessageShift | offset << kOffsetShift);
+    HAWSER_CHECK(!header.payload_checked || !cargo.placed);
+    if (header.payload_checked) to.Put<uint32_t>(header.payload_check);
+    if (cargo.placed) to.Put<uint32_t>(cargo.length);
+  } else {
+    to.Put<uint8_t>(static_cast<uint8_t>(header.path.value));
+    to.Put<uint32_t>(static_cast<uint32_t>(header.number.value));
   }
-  return Seal(out.first(to.written()), key);
+  if (cargo.kind == CargoKind::kGrant || cargo.kind == CargoKind::kClose) {
+    to.Put<uint32_t>(cargo.flow.value);
+    to.Put<uint32_t>(cargo.message.value);
+  }
+  if (cargo.kind == CargoKind::kGrant) {
+    to.Put<uint32_t>(header.grant.capacity_bytes);
+    to.Put<uint32_t>(header.grant.target.key);
+    to.Put<uint64_t>(header.grant.target.address);
+  }
+  const auto bytes = out.first(to.written());
+  Store<uint32_t>(bytes.data() + kCheckOffset,
+                  NumberedCheckOf(bytes, header, key));
+  return bytes.size();
 }
 
 size_t EncodeAcks(const AckPacket& packet, PacketKey key,
@@ -234,7 +292,7 @@ size_t EncodeAcks(const AckPacket& packet, PacketKey key,
   HAWSER_CHECK(packet.count >= 1 && packet.count <= kMaxAcksPerPacket);
   HAWSER_CHECK(out.size() >= kPrologueBytes);
   Writer to(out.first(std::min(out.size(), kMaxAckPacketBytes)));
-  PutPrologue(PacketKind::kAck, packet.peer, to);
+  PutPrologue(PacketKind::kAck, 0, packet.peer.value, to);
   *written = 0;
   for (const Ack& ack : std::span(packet.acks).first(packet.count)) {
     HAWSER_CHECK(ack.words >= 1 && ack.words <= kAckWords);
@@ -257,86 +315,103 @@ size_t EncodeAcks(const AckPacket& packet, PacketKey key,
 size_t EncodeGoodbye(PeerId peer, PacketKey key, std::span<std::byte> out) {
   HAWSER_CHECK(out.size() >= kPrologueBytes);
   Writer to(out.first<kPrologueBytes>());
-  PutPrologue(PacketKind::kGoodbye, peer, to);
+  PutPrologue(PacketKind::kGoodbye, 0, peer.value, to);
   return Seal(out.first<kPrologueBytes>(), key);
 }
 
 std::optional<Prologue> DecodePrologue(std::span<const std::byte> in) {
   if (in.size() < kPrologueBytes) return std::nullopt;
   Reader from(in);
-  const auto magic = from.Take<uint8_t>();
   const auto version_and_kind = from.Take<uint8_t>();
   const uint8_t kind = version_and_kind & 0x0f;
-  if (magic != kMagic || version_and_kind >> 4 != kVersion ||
+  if (version_and_kind >> 4 != kVersion ||
       kind > static_cast<uint8_t>(PacketKind::kGoodbye)) {
     return std::nullopt;
   }
-  return Prologue{static_cast<PacketKind>(kind), PeerId{from.Take<uint16_t>()}};
+  Prologue prologue{.kind = static_cast<PacketKind>(kind)};
+  const auto about = from.Take<uint8_t>();
+  const auto whom = from.Take<uint16_t>();
+  if (!IsNumbered(prologue.kind)) {
+    if (about != 0) return std::nullopt;
+    prologue.peer = {whom};
+    return prologue;
+  }
+  if (in.size() < HeaderBytes(static_cast<CargoKind>(kind))) {
+    return std::nullopt;
+  }
+  if (prologue.kind == PacketKind::kData) {
+    prologue.flow_slot = whom;
+  } else {
+    prologue.peer = {whom};
+  }
+  prologue.path = {Load<uint8_t>(in.data() + kPrologueBytes)};
+  return prologue;
 }
 
 std::optional<DecodedPacket> DecodePacket(std::span<const std::byte> in,
-                                          PacketKey key) {
+                                          PacketKey key,
+                                          const Expected& expected) {
   const std::optional<Prologue> prologue = DecodePrologue(in);
-  if (!prologue) return std::nullopt;
-  if (!IsNumbered(prologue->kind)) return std::nullopt;
-  const size_t header_bytes =
-      HeaderBytes(static_cast<CargoKind>(prologue->kind));
-  if (in.size() < header_bytes || !Intact(in.first(header_bytes), key)) {
-    return std::nullopt;
-  }
+  if (!prologue || !IsNumbered(prologue->kind)) return std::nullopt;
 
   std::optional<DecodedPacket> decoded(std::in_place);
   PacketHeader& header = decoded->header;
   Cargo& cargo = header.cargo;
-  const std::span<const std::byte> rest = in.subspan(header_bytes);
-  Reader from(in.subspan(kPrologueBytes));
-  header.peer = prologue->peer;
   cargo.kind = static_cast<CargoKind>(prologue->kind);
-  header.path.value = from.Take<uint16_t>();
-  if (!TakeSpanAndFlags(from.Take<uint16_t>(), header)) return std::nullopt;
-  header.number.value = from.Take<uint32_t>();
-  switch (cargo.kind) {
-    case CargoKind::kData: {
-      // Where the length is not a u32, no message can hold it either.
-      if (rest.size() > UINT32_MAX) return std::nullopt;
-      cargo.flow.value = from.Take<uint32_t>();
-      cargo.message.value = from.Take<uint32_t>();
-      cargo.offset = from.Take<uint32_t>();
-      cargo.length = static_cast<uint32_t>(rest.size());
-      header.message_bytes = from.Take<uint32_t>();
-      const auto check_or_length = from.Take<uint32_t>();
-      if (cargo.placed) {
-        if (!rest.empty() || header.payload_checked || cargo.resend) {
-          return std::nullopt;
-        }
-        cargo.length = check_or_length;
-      }
-      if (!LiesWithinMessage(header)) return std::nullopt;
-      if (header.payload_checked) {
-        if (check_or_length != CheckOf(rest, key)) return std::nullopt;
-        header.payload_check = check_or_length;
-      } else if (check_or_length != cargo.length) {
-        return std::nullopt;
-      }
-      decoded->payload = rest;
-      return decoded;
-    }
-    case CargoKind::kGrant:
-      cargo.flow.value = from.Take<uint32_t>();
-      cargo.message.value = from.Take<uint32_t>();
-      header.grant.capacity_bytes = from.Take<uint32_t>();
-      header.grant.target.key = from.Take<uint32_t>();
-      header.grant.target.address = from.Take<uint64_t>();
-      break;
-    case CargoKind::kClose:
-      cargo.flow.value = from.Take<uint32_t>();
-      cargo.message.value = from.Take<uint32_t>();
-      break;
-    case CargoKind::kProbe:
-      if (header.padded) return decoded;
-      break;
+  header.peer = prologue->peer;
+  header.path = prologue->path;
+  Reader from(in.subspan(kPrologueBytes));
+  if (!TakeSpanAndFlags(Load<uint8_t>(in.data() + 1), header)) {
+    return std::nullopt;
   }
-  if (!rest.empty()) return std::nullopt;
+  if (cargo.kind == CargoKind::kData) {
+    const auto place = from.Take<uint64_t>();
+    header.number = ExpandNumber(static_cast<uint16_t>(place >> kPathBits),
+                                 kNumberBits, expected.number);
+    cargo.flow = expected.flow;
+    cargo.message = ExpandMessage(place >> kMessageShift, expected.message);
+    cargo.offset = static_cast<uint32_t>((place >> kOffsetShift) * kCutBytes);
+    if (static_cast<uint16_t>(cargo.flow.value) != prologue->flow_slot) {
+      return std::nullopt;
+    }
+    if (header.payload_checked && cargo.placed) return std::nullopt;
+    if (header.payload_checked) header.payload_check = from.Take<uint32_t>();
+    const uint32_t placed_bytes = cargo.placed ? from.Take<uint32_t>() : 0;
+    // Where the length is not a u32, no message can hold it either.
+    if (!from.whole() || from.left() > (cargo.placed ? 0 : UINT32_MAX)) {
+      return std::nullopt;
+    }
+    cargo.length =
+        cargo.placed ? placed_bytes : static_cast<uint32_t>(from.left());
+  } else {
+    from.Take<uint8_t>();  // The path.
+    header.number =
+        ExpandNumber(from.Take<uint32_t>(), 8 * kNumberBytes, expected.number);
+  }
+  if (cargo.kind == CargoKind::kGrant || cargo.kind == CargoKind::kClose) {
+    cargo.flow.value = from.Take<uint32_t>();
+    cargo.message.value = from.Take<uint32_t>();
+  }
+  if (cargo.kind == CargoKind::kGrant) {
+    header.grant.capacity_bytes = from.Take<uint32_t>();
+    header.grant.target.key = from.Take<uint32_t>();
+    header.grant.target.address = from.Take<uint64_t>();
+  }
+  const size_t header_bytes = in.size() - from.left();
+  if (Load<uint32_t>(in.data() + kCheckOffset) !=
+      NumberedCheckOf(in.first(header_bytes), header, key)) {
+    return std::nullopt;
+  }
+  const std::span<const std::byte> rest = in.subspan(header_bytes);
+  if (cargo.kind == CargoKind::kData) {
+    if (!IsCutWell(header)) return std::nullopt;
+    if (header.payload_checked && header.payload_check != CheckOf(rest, key)) {
+      return std::nullopt;
+    }
+    decoded->payload = rest;
+  } else if (!rest.empty() && !header.padded) {
+    return std::nullopt;
+  }
   return decoded;
 }
 
@@ -373,19 +448,19 @@ bool DecodeGoodbye(std::span<const std::byte> in, PacketKey key) {
          in.size() == kPrologueBytes && Intact(in, key);
 }
 
-PacketNumber ExpandNumber(uint32_t low, PacketNumber expected) {
-  constexpr uint64_t kWindow = uint64_t{1} << 32;
-  constexpr uint64_t kHalf = kWindow / 2;
+PacketNumber ExpandNumber(uint32_t low, int bits, PacketNumber expected) {
+  const uint64_t window = uint64_t{1} << bits;
+  const uint64_t half = window / 2;
   const uint64_t near = expected.value;
-  const uint64_t candidate = (near & ~(kWindow - 1)) | low;
+  const uint64_t candidate = (near & ~(window - 1)) | low;
   // A step that would leave 64 bits is not taken: at either end of the range
   // the nearest number is the one there is.
-  if (candidate < near && near - candidate >= kHalf &&
-      candidate <= UINT64_MAX - kWindow) {
-    return PacketNumber{candidate + kWindow};
+  if (candidate < near && near - candidate >= half &&
+      candidate <= UINT64_MAX - window) {
+    return PacketNumber{candidate + window};
   }
-  if (candidate > near && candidate - near > kHalf && candidate >= kWindow) {
-    return PacketNumber{candidate - kWindow};
+  if (candidate > near && candidate - near > half && candidate >= window) {
+    return PacketNumber{candidate - window};
   }
   return PacketNumber{candidate};
 }

@@ -7,6 +7,11 @@
 // over from an earlier life of either side does not pass. The key guards
 // against accidents and strangers who cannot see the traffic; it is not
 // cryptography.
+//
+// Of what both sides know, only so many bits travel as tell the cases apart
+// that there can be; the check covers all of it, so a packet that is read
+// against the wrong knowledge does not pass
+// (docs/decisions/0019-what-both-sides-know-does-not-travel.md).
 #pragma once
 
 #include <cstddef>
@@ -20,10 +25,11 @@
 
 namespace hawser::wire {
 
-inline constexpr uint8_t kMagic = 0xa7;
-inline constexpr uint8_t kVersion = 1;  // 0..15; the high half of byte 1.
+// 0..15; the high half of the first byte. A bundle (wire/bundle.h) has 11
+// there, and packets of version 1 had 10.
+inline constexpr uint8_t kVersion = 2;
 
-// Where a message may be cut, in bytes.
+// Where a message may be cut: offsets travel in this unit, in bytes.
 inline constexpr uint32_t kCutBytes = 16;
 
 // What must arrive.
@@ -38,7 +44,7 @@ enum class CargoKind : uint8_t {
 // took it. Names things, points at nothing.
 struct Cargo {
   CargoKind kind = CargoKind::kData;
-  bool resend = false;
+  bool resend = false;  // Sent before, under another number. Does not travel.
   // kClose: true if it was the sending half that closed. Else false.
   bool from_sender = false;
   // kData: the far NIC puts the first copy where it belongs; see
@@ -47,7 +53,7 @@ struct Cargo {
   FlowId flow;  // Our own id; Encode is given the far end's.
   // kClose by the receiving half: all messages before this one were received.
   MessageId message;
-  uint32_t offset = 0;  // Where in the message these bytes belong.
+  uint32_t offset = 0;  // Where in the message; a multiple of kCutBytes.
   uint32_t length = 0;
   friend bool operator==(const Cargo&, const Cargo&) = default;
 };
@@ -62,11 +68,14 @@ struct Grant {
 
 // One attempt at one cargo. Numbers are never reused.
 struct PacketHeader {
-  PeerId peer;  // The receiver's index for the sender: O(1), no lookup.
-  PathId path;
-  PacketNumber number;  // Low 32 bits travel.
+  // The receiver's index for the sender: O(1), no lookup. Of a kData, the flow
+  // says as much, and this does not travel.
+  PeerId peer;
+  PathId path;  // 0..255.
+  PacketNumber number;
   // The oldest number whose fate the sender still wants to hear is
-  // `number - open_span`. Range 0..kAckWindow - 1.
+  // `number - open_span`. Range 0..kAckWindow - 1; travels as a number of
+  // words of an ack, and so comes out as the greatest that has as many.
   uint16_t open_span = 0;
   bool ack_now = false;  // Nothing follows soon: do not wait for more.
   // kProbe: padding follows, up to the size that is being tried; the receiver
@@ -75,9 +84,11 @@ struct PacketHeader {
   // kData: `payload_check` holds CheckOf(payload).
   bool payload_checked = false;
   uint32_t payload_check = 0;
-  Cargo cargo;                 // `flow` is the receiver's id for the flow.
-  uint32_t message_bytes = 0;  // kData: the whole message.
-  Grant grant;                 // kGrant.
+  // kData: the message ends with these bytes. If there are none and it does
+  // not, it is larger than its grant and stays where it is.
+  bool last = false;
+  Cargo cargo;  // `flow` is the receiver's id for the flow.
+  Grant grant;  // kGrant.
 };
 
 // The window of numbers an ack can speak of, and so the most packets of one
@@ -115,17 +126,27 @@ enum class PacketKind : uint8_t {
 };
 struct Prologue {
   PacketKind kind;
-  PeerId peer;
+  PeerId peer = kNoPeer;   // All but kData.
+  uint16_t flow_slot = 0;  // kData: the low 16 bits of cargo.flow.
+  PathId path = kNoPath;   // Numbered kinds.
+};
+// ... and to find what its sender takes for granted.
+struct Expected {
+  PacketNumber number;  // The next on that path.
+  FlowId flow;          // kData: whole, of the flow in that slot...
+  MessageId message;    // ...and its oldest open one.
 };
 
 // Sizes in bytes. No header is longer than kMaxHeaderBytes; a kAck packet is
 // all header and no longer than kMaxAckPacketBytes.
 inline constexpr size_t kPrologueBytes = 8;
-inline constexpr size_t kMaxHeaderBytes = 44;
-inline constexpr size_t kDataHeaderBytes = 36;
-inline constexpr size_t kGrantHeaderBytes = 40;
-inline constexpr size_t kCloseHeaderBytes = 24;
-inline constexpr size_t kProbeHeaderBytes = 16;  // What follows is padding.
+inline constexpr size_t kMaxHeaderBytes = 40;
+inline constexpr size_t kDataHeaderBytes = 16;
+// More, if payload_checked or placed.
+inline constexpr size_t kPayloadWordBytes = 4;
+inline constexpr size_t kGrantHeaderBytes = 37;
+inline constexpr size_t kCloseHeaderBytes = 21;
+inline constexpr size_t kProbeHeaderBytes = 13;  // What follows is padding.
 inline constexpr size_t kAckBlockBytes = 16;     // And 8 for each word.
 inline constexpr size_t kMaxAckPacketBytes = 1200;
 constexpr size_t HeaderBytes(CargoKind kind) {
@@ -168,23 +189,25 @@ size_t EncodeGoodbye(PeerId peer, PacketKey key, std::span<std::byte> out);
 // whole, or not intact", and is a counted drop.
 std::optional<Prologue> DecodePrologue(std::span<const std::byte> in);
 struct DecodedPacket {
-  PacketHeader header;  // `number` holds the low 32 bits only.
+  PacketHeader header;
   // What follows the header; kData only. Empty if the cargo is placed: the
   // bytes are home already, if whoever received the packet says so as well.
   std::span<const std::byte> payload;
 };
-// Checks the header (and, if it carries a check, the payload) under `key`.
-// cargo.length is payload.size(), which a header without a payload check
-// states and is held to; where the cargo is placed, it is what that states. A
-// kData packet whose bytes lie outside of its message is malformed.
+// Checks the header (and, if it carries a check, the payload) under `key`,
+// read against what is `expected`; cargo.length is payload.size(), or what the
+// header says where the cargo is placed. A packet
+// with a number or a message that is too far from the expected ones is not
+// intact.
 std::optional<DecodedPacket> DecodePacket(std::span<const std::byte> in,
-                                          PacketKey key);
+                                          PacketKey key,
+                                          const Expected& expected);
 // False: malformed. `out->acks[i].largest` holds the low 32 bits only.
 bool DecodeAcks(std::span<const std::byte> in, PacketKey key, AckPacket* out);
 bool DecodeGoodbye(std::span<const std::byte> in, PacketKey key);
 
-// The number nearest to `expected` whose low 32 bits are `low`. (RFC 9000,
-// appendix A.3, with 32 bits always.)
-PacketNumber ExpandNumber(uint32_t low, PacketNumber expected);
+// The number nearest to `expected` whose low `bits` bits are `low`; `bits` is
+// 1..32. (RFC 9000, appendix A.3.)
+PacketNumber ExpandNumber(uint32_t low, int bits, PacketNumber expected);
 
 }  // namespace hawser::wire
