@@ -128,8 +128,8 @@ std::vector<ConfigRow> MakeRows() {
              "How much may be in flight on each path."),
       Number("HAWSER_WINDOW_BYTES", "bytes", &Config::window_bytes, 1024,
              1 << 28,
-             "Window of each path: the first one (swift), or the only one "
-             "(fixed_window)."),
+             "Window of each path: the first one, but no more than 10 packets "
+             "(swift), or the only one (fixed_window)."),
       Number("HAWSER_TARGET_DELAY_US", "us", &Config::target_delay_us, 1,
              1'000'000,
              "swift: the delay over the least round trip seen that a path "

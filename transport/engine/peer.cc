@@ -1,5 +1,7 @@
 #include "transport/engine/peer.h"
 
+#include <algorithm>
+
 #include "transport/base/check.h"
 #include "transport/base/random.h"
 #include "transport/congestion/fixed_window.h"
@@ -8,6 +10,13 @@
 #include "transport/spray/round_robin.h"
 
 namespace hawser {
+namespace {
+
+// RFC 6928's initial window. Many paths begin at once, and what they have in
+// common may be slow: more would fill its queue before the first ack is back.
+constexpr uint32_t kInitialPackets = 10;
+
+}  // namespace
 
 void ReadyList::Push(FlowRecord* record) {
   if (record->listed) return;
@@ -85,7 +94,8 @@ std::unique_ptr<CongestionControl> MakeCongestionControl(
   HAWSER_CHECK(config.congestion == "swift");
   Swift::Parameters parameters;
   parameters.packet_bytes = packet_bytes;
-  parameters.initial_window_bytes = window;
+  parameters.initial_window_bytes =
+      std::min(window, kInitialPackets * packet_bytes);
   parameters.max_window_bytes = std::max(window, parameters.max_window_bytes);
   parameters.target_delay = Duration::Micros(config.target_delay_us);
   parameters.scaling_delay = parameters.target_delay;
