@@ -46,7 +46,8 @@ TEST(VerbsLibrary, WhatIsMissingIsSaid) {
   EXPECT_EQ(ports.status().code(), absl::StatusCode::kNotFound);
   VerbsOptions options;
   options.device = "no-such-device";
-  EXPECT_FALSE((*library)->Open(options).ok());
+  std::string choice;
+  EXPECT_FALSE((*library)->Open(options, &choice).ok());
 }
 
 }  // namespace

@@ -26,7 +26,7 @@ bool WaitReadable(int fd, Duration limit) {
   return ready > 0;
 }
 
-std::unique_ptr<Datapath> OpenPort(const std::string& device,
+std::unique_ptr<Datapath> OpenPort(const std::string& device, VerbsMode mode,
                                    uint16_t entropies) {
   auto library = VerbsLibrary::Load();
   if (!library.ok()) return nullptr;
@@ -34,25 +34,27 @@ std::unique_ptr<Datapath> OpenPort(const std::string& device,
       (*library)->FindPorts("=" + device, AddressFamily::kIpv4, /*gid*/ -1);
   if (!ports.ok()) return nullptr;
   VerbsOptions options;
+  options.mode = mode;
   options.device = device;
   options.port = ports->front().rdma_port;
   options.gid_index = ports->front().gid_index;
   options.entropies = entropies;
-  auto plane = (*library)->Open(options);
+  std::string choice;
+  auto plane = (*library)->Open(options, &choice);
   EXPECT_TRUE(plane.ok()) << plane.status();
   return plane.ok() ? *std::move(plane) : nullptr;
 }
 
 class VerbsWire final : public Wire {
  public:
-  static std::unique_ptr<Wire> Make(uint16_t entropies) {
+  static std::unique_ptr<Wire> Make(VerbsMode mode, uint16_t entropies) {
     const char* names = std::getenv("HAWSER_TEST_PORTS");
     if (names == nullptr) return nullptr;
     std::string left, right;
     std::istringstream(names) >> left >> right;
     auto wire = std::make_unique<VerbsWire>();
-    wire->left_ = OpenPort(left, entropies);
-    wire->right_ = OpenPort(right, entropies);
+    wire->left_ = OpenPort(left, mode, entropies);
+    wire->right_ = OpenPort(right, mode, entropies);
     if (wire->left_ == nullptr || wire->right_ == nullptr) return nullptr;
     return wire;
   }
@@ -68,8 +70,14 @@ class VerbsWire final : public Wire {
 
 INSTANTIATE_TEST_SUITE_P(
     Verbs, DatapathConformance,
-    testing::Values(WireMaker{"OneEntropy", [] { return VerbsWire::Make(1); }},
-                    WireMaker{"Many", [] { return VerbsWire::Make(16); }}),
+    testing::Values(
+        WireMaker{"Ud", [] { return VerbsWire::Make(VerbsMode::kUd, 1); }},
+        WireMaker{"UdMany", [] { return VerbsWire::Make(VerbsMode::kUd, 16); }},
+        WireMaker{"Uc", [] { return VerbsWire::Make(VerbsMode::kUc, 1); }},
+        WireMaker{"UcMany", [] { return VerbsWire::Make(VerbsMode::kUc, 16); }},
+        WireMaker{"Rc", [] { return VerbsWire::Make(VerbsMode::kRc, 1); }},
+        WireMaker{"RcMany", [] { return VerbsWire::Make(VerbsMode::kRc, 16); }},
+        WireMaker{"Auto", [] { return VerbsWire::Make(VerbsMode::kAuto, 4); }}),
     WireName);
 
 }  // namespace

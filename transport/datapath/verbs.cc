@@ -43,9 +43,10 @@ absl::StatusOr<std::vector<Interface>> VerbsLibrary::FindPorts(
 }
 
 absl::StatusOr<std::unique_ptr<Datapath>> VerbsLibrary::Open(
-    const VerbsOptions& options) const {
+    const VerbsOptions& options, std::string* choice) const {
   std::string error;
-  auto plane = std::unique_ptr<Datapath>(module_->open(options, &error));
+  auto plane =
+      std::unique_ptr<Datapath>(module_->open(options, &error, choice));
   if (plane == nullptr) return absl::UnavailableError(error);
   return plane;
 }

@@ -22,14 +22,16 @@ struct VerbsModule;
 
 // How payload travels. kUd: datagrams, which the host places. kUc, kRc: a queue
 // pair per way, unreliable or reliable, whose writes the far NIC places; what
-// is small, and acks, go over the same queue pair as messages.
-enum class VerbsMode : uint8_t { kUd, kUc, kRc };
+// is small, and acks, go over the same queue pair as messages. kAuto: what the
+// device turns out to do well.
+enum class VerbsMode : uint8_t { kAuto, kUd, kUc, kRc };
 
 struct VerbsOptions {
-  VerbsMode mode = VerbsMode::kUd;
+  VerbsMode mode = VerbsMode::kAuto;
   std::string device;
   uint8_t port = 1;
   uint8_t gid_index = 0;
+  bool software = false;             // As Interface::software.
   uint16_t entropies = 16;           // 1..256
   uint32_t max_packet_bytes = 4096;  // Never more, whatever the MTU. >= 256.
   uint8_t traffic_class = 0;         // Its ECN bits are ours.
@@ -52,9 +54,10 @@ class VerbsLibrary {
                                                    AddressFamily family,
                                                    int gid_index) const;
 
-  // The Status says which step failed.
-  absl::StatusOr<std::unique_ptr<Datapath>> Open(
-      const VerbsOptions& options) const;
+  // The Status says which step failed. Where the mode is kAuto, `choice` says
+  // which was taken, and why.
+  absl::StatusOr<std::unique_ptr<Datapath>> Open(const VerbsOptions& options,
+                                                 std::string* choice) const;
 
  private:
   explicit VerbsLibrary(const VerbsModule* module) : module_(module) {}

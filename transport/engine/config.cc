@@ -97,7 +97,9 @@ std::vector<ConfigRow> MakeRows() {
              {"auto", "ud", "uc", "rc"},
              "verbs: ud: datagrams, and the host puts the bytes where they "
              "belong; uc, rc: the NIC does, over a queue pair per path, which "
-             "is unreliable or reliable. auto: ud."),
+             "is unreliable or reliable. auto: the first of uc, rc, ud that a "
+             "device proves able to, and ud where it is of software; one line "
+             "says which, and why."),
       Number("HAWSER_IB_GID_INDEX", "", &Config::gid_index, -1, 255,
              "verbs: under which entry of the GID table. -1: RoCE v2 of the "
              "family; any prefers IPv4.",
@@ -161,7 +163,8 @@ std::vector<ConfigRow> MakeRows() {
              "silent."),
       Number("HAWSER_PACKET_BYTES", "bytes", &Config::packet_bytes, 256, 65'408,
              "The most payload of one packet, where the path's MTU allows "
-             "it; cut to a multiple of 16, and from 16 KiB on of 128."),
+             "it; cut to a multiple of 16, and from 16 KiB on of 128. Where "
+             "a NIC places the bytes, it has a measure of its own."),
       Choice("HAWSER_CHECKSUM", &Config::checksum, {"header", "payload"},
              "What our own check covers, beside UDP's checksum: the header "
              "always, the payload if asked."),

@@ -50,17 +50,25 @@ absl::StatusOr<std::unique_ptr<Datapath>> MakePlane(
     auto library = VerbsLibrary::Load();
     if (!library.ok()) return library.status();
     VerbsOptions options;
-    options.mode = config.verbs_mode == "uc"   ? VerbsMode::kUc
+    options.mode = config.verbs_mode == "ud"   ? VerbsMode::kUd
+                   : config.verbs_mode == "uc" ? VerbsMode::kUc
                    : config.verbs_mode == "rc" ? VerbsMode::kRc
-                                               : VerbsMode::kUd;
+                                               : VerbsMode::kAuto;
     options.device = interface.rdma_device;
     options.port = interface.rdma_port;
     options.gid_index = interface.gid_index;
+    options.software = interface.software;
     options.entropies = entropies;
     options.max_packet_bytes = std::max(max_packet_bytes, 256u);
     options.traffic_class = static_cast<uint8_t>(config.traffic_class);
     options.service_level = static_cast<uint8_t>(config.service_level);
-    return (*library)->Open(options);
+    std::string choice;
+    auto plane = (*library)->Open(options, &choice);
+    if (warnings != nullptr && !choice.empty()) {
+      warnings->push_back(absl::StrCat("verbs on ", interface.name, ": ",
+                                       choice, " (HAWSER_VERBS_MODE=auto)"));
+    }
+    return plane;
   }
   if (!interface.dpdk_port.empty()) {
     auto library = DpdkLibrary::Load(config.dpdk_eal);

@@ -22,6 +22,7 @@
 
 #include "transport/base/check.h"
 #include "transport/datapath/verbs/ports.h"
+#include "transport/datapath/verbs/probe.h"
 
 namespace hawser {
 namespace {
@@ -50,9 +51,9 @@ bool IsIpv4(const ibv_gid& gid) {
 }  // namespace
 
 std::unique_ptr<VerbsDatapath> VerbsDatapath::Create(
-    const VerbsOptions& options, std::string* error) {
+    const VerbsOptions& options, std::string* error, std::string* choice) {
   auto plane = std::unique_ptr<VerbsDatapath>(new VerbsDatapath(options));
-  if (!plane->Open(error)) return nullptr;
+  if (!plane->Open(error, choice)) return nullptr;
   return plane;
 }
 
@@ -66,7 +67,7 @@ VerbsDatapath::~VerbsDatapath() {
   if (wake_fd_ >= 0) close(wake_fd_);
 }
 
-bool VerbsDatapath::Open(std::string* error) {
+bool VerbsDatapath::Open(std::string* error, std::string* choice) {
   if (options_.entropies < 1 || options_.entropies > 256 ||
       options_.max_packet_bytes < kMinPacketBytes) {
     *error = "1 to 256 entropies and packets of 256 bytes at least, please";
@@ -94,6 +95,15 @@ bool VerbsDatapath::Open(std::string* error) {
     *error = VerbsError("cannot make a protection domain", errno);
     return false;
   }
+  lid_ = port.lid;
+  mode_ = options_.mode;
+  if (mode_ == VerbsMode::kAuto) {
+    const VerbsChoice chosen = ChooseVerbsMode(
+        context_.get(), domain_.get(),
+        {options_.port, options_.gid_index, options_.software});
+    mode_ = chosen.mode;
+    *choice = chosen.why;
+  }
   channel_.reset(ibv_create_comp_channel(context_.get()));
   if (channel_ == nullptr) {
     *error = VerbsError("cannot make a completion channel", errno);
@@ -113,7 +123,7 @@ bool VerbsDatapath::Open(std::string* error) {
   address_.max_packet_bytes = std::min(mtu_bytes_, options_.max_packet_bytes);
   std::byte* to = address_.bytes.data();
   *to++ = kAddressKind;
-  std::memcpy(to, &port.lid, 2);
+  std::memcpy(to, &lid_, 2);
   std::memcpy(to + 2, &receiver_->qp_num, 4);
   std::memcpy(to + 6, gid_.raw, 16);
 
@@ -580,10 +590,15 @@ void VerbsDatapath::TakeDeviceEvents() {
   while (ibv_get_async_event(context_.get(), &event) == 0) {
     switch (event.event_type) {
       case IBV_EVENT_PORT_ERR:
-        down_ |= event.element.port_num == options_.port;
-        break;
       case IBV_EVENT_PORT_ACTIVE:
-        down_ &= event.element.port_num != options_.port;
+      case IBV_EVENT_LID_CHANGE:
+      case IBV_EVENT_GID_CHANGE:
+        if (event.element.port_num == options_.port) LookAtPort();
+        break;
+      case IBV_EVENT_QP_FATAL:
+      case IBV_EVENT_QP_REQ_ERR:
+      case IBV_EVENT_QP_ACCESS_ERR:
+        OnPairFailed(event.element.qp);
         break;
       case IBV_EVENT_DEVICE_FATAL:
         dead_ = true;
@@ -592,6 +607,28 @@ void VerbsDatapath::TakeDeviceEvents() {
         break;  // What it means for packets, their paths will notice.
     }
     ibv_ack_async_event(&event);
+  }
+}
+
+// Asked, and not taken from the event: several may be waiting, and the latest
+// word counts. An address that has gone may come back, under its old index.
+void VerbsDatapath::LookAtPort() {
+  ibv_port_attr port = {};
+  ibv_gid gid = {};
+  down_ = ibv_query_port(context_.get(), options_.port, &port) != 0 ||
+          port.state != IBV_PORT_ACTIVE || port.lid != lid_ ||
+          ibv_query_gid(context_.get(), options_.port, options_.gid_index,
+                        &gid) != 0 ||
+          std::memcmp(gid.raw, gid_.raw, sizeof gid.raw) != 0;
+}
+
+// Of a lane: whoever uses it will see to its burial. An ear's far end falls
+// silent, and is buried from there.
+void VerbsDatapath::OnPairFailed(const ibv_qp* pair) {
+  for (Sender* sender : all_senders_) {
+    if (!sender->is_lane || sender->pair.get() != pair) continue;
+    sender->broken = true;
+    static_cast<Lane*>(sender)->state = Lane::State::kBroken;
   }
 }
 

@@ -37,9 +37,10 @@ namespace hawser {
 
 class VerbsDatapath final : public Datapath {
  public:
-  // nullptr, and a sentence in `error`.
+  // nullptr, and a sentence in `error`. `choice`: as VerbsModule::open.
   static std::unique_ptr<VerbsDatapath> Create(const VerbsOptions& options,
-                                               std::string* error);
+                                               std::string* error,
+                                               std::string* choice);
   ~VerbsDatapath() override;
 
   PlaneAddress address() const override { return address_; }
@@ -96,12 +97,15 @@ class VerbsDatapath final : public Datapath {
   };
 
   explicit VerbsDatapath(const VerbsOptions& options) : options_(options) {}
-  bool Open(std::string* error);
+  bool Open(std::string* error, std::string* choice);
   bool MakePairs(std::string* error);
   PairHolder MakePair(uint32_t sends, uint32_t receives, std::string* error);
   bool Ready(ibv_qp* pair, std::string* error);
   bool MakePoll(std::string* error);
-  bool has_lanes() const { return options_.mode != VerbsMode::kUd; }
+  bool has_lanes() const { return mode_ != VerbsMode::kUd; }
+  ibv_qp_type lane_type() const {
+    return mode_ == VerbsMode::kRc ? IBV_QPT_RC : IBV_QPT_UC;
+  }
   bool IsOpen(PeerId peer) const {
     return peer.value < peers_.size() && peers_[peer.value].open;
   }
@@ -120,7 +124,7 @@ class VerbsDatapath final : public Datapath {
   bool Renew(Lane& lane);  // A queue pair for a new generation.
   void Ask(Lane& lane);
   void FreeSlots(Sender& sender);
-  PairHolder MakeLanePair(bool hears);
+  PairHolder MakeLanePair(ibv_qp_type type, bool hears);
   bool Connect(ibv_qp* pair, const Peer& peer, uint32_t far_pair,
                uint32_t generation, uint32_t label, bool sends);
   void SendControl(const Peer& peer, uint32_t entropy, const Control& control);
@@ -143,6 +147,8 @@ class VerbsDatapath final : public Datapath {
   void TakeEvents();
   void TakeCompletionEvents();
   void TakeDeviceEvents();
+  void LookAtPort();
+  void OnPairFailed(const ibv_qp* pair);
   void KeepReadable(bool readable);
 
   const VerbsOptions options_;
@@ -164,12 +170,15 @@ class VerbsDatapath final : public Datapath {
   std::vector<HandleHolder> closed_handles_;  // Packets may be under way yet.
   std::vector<Peer> peers_;                   // By PeerId.
 
+  VerbsMode mode_ = VerbsMode::kUd;  // Never kAuto.
   PlaneAddress address_;
   ibv_gid gid_ = {};
+  uint16_t lid_ = 0;
   uint32_t mtu_bytes_ = 0;
   uint32_t inline_bytes_ = 0;
   DatapathCounts counts_;
-  bool down_ = false;  // The port is, for now...
+  // The port is, for now, or our address is not its own any more...
+  bool down_ = false;
   bool dead_ = false;  // ...and the device, for good.
 
   std::vector<uint16_t> free_slots_;

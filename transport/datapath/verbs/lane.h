@@ -85,11 +85,12 @@ struct Control {
   uint8_t plane_gid[16] = {};  // and its address: who it is.
   uint32_t lane = 0;           // The asker's.
   uint32_t generation = 0;
-  uint32_t pair = 0;    // The speaker's end of the lane.
+  uint32_t pair = 0;    // The speaker's end of the lane,
+  uint32_t type = 0;    // an ibv_qp_type, as the asker's mode wants it.
   uint32_t memory = 0;  // kWantKey, kKey.
   uint32_t key = 0;     // kKey.
 };
-static_assert(std::is_trivially_copyable_v<Control> && sizeof(Control) == 44);
+static_assert(std::is_trivially_copyable_v<Control> && sizeof(Control) == 48);
 // The immediate value that says that a datagram is one of these.
 inline constexpr uint32_t kControlMark = 0x48575243;
 

@@ -86,7 +86,7 @@ bool VerbsDatapath::Renew(Lane& lane) {
   lane.broken = false;
   lane.state = Lane::State::kAsked;
   lane.manifest_slot = Lane::kNoSlot;
-  lane.pair = MakeLanePair(/*hears=*/false);
+  lane.pair = MakeLanePair(lane_type(), /*hears=*/false);
   return lane.pair != nullptr;
 }
 
@@ -97,14 +97,14 @@ void VerbsDatapath::FreeSlots(Sender& sender) {
   }
 }
 
-PairHolder VerbsDatapath::MakeLanePair(bool hears) {
+PairHolder VerbsDatapath::MakeLanePair(ibv_qp_type type, bool hears) {
   ibv_qp_init_attr wanted = {};
   wanted.send_cq = tx_done_.get();
   wanted.recv_cq = rx_done_.get();
   wanted.srq = heard_.get();
   wanted.cap.max_send_wr = hears ? 1 : kTxSlots;
   wanted.cap.max_send_sge = 1;
-  wanted.qp_type = options_.mode == VerbsMode::kRc ? IBV_QPT_RC : IBV_QPT_UC;
+  wanted.qp_type = type;
   PairHolder pair(ibv_create_qp(domain_.get(), &wanted));
   if (pair == nullptr) return nullptr;
   ibv_qp_attr to = {};
@@ -119,7 +119,7 @@ PairHolder VerbsDatapath::MakeLanePair(bool hears) {
 
 bool VerbsDatapath::Connect(ibv_qp* pair, const Peer& peer, uint32_t far_pair,
                             uint32_t generation, uint32_t label, bool sends) {
-  const bool reliable = options_.mode == VerbsMode::kRc;
+  const bool reliable = pair->qp_type == IBV_QPT_RC;
   ibv_qp_attr to = {};
   to.qp_state = IBV_QPS_RTR;
   to.path_mtu = static_cast<ibv_mtu>(std::countr_zero(mtu_bytes_) - 7);
@@ -182,6 +182,7 @@ void VerbsDatapath::Ask(Lane& lane) {
   control.lane = uint32_t{lane.peer.value} << 16 | lane.entropy;
   control.generation = lane.generation;
   control.pair = lane.pair->qp_num;
+  control.type = lane_type();
   // Another way each time: its own may be what is broken.
   SendControl(peers_[lane.peer.value], lane.entropy + ++lane.asks, control);
   PostUsed();
@@ -229,14 +230,16 @@ void VerbsDatapath::OnControl(std::span<const std::byte> bytes) {
 void VerbsDatapath::OnAsk(Peer& peer, const Control& asked) {
   Ear& ear = peer.ears[asked.lane];
   if (asked.generation < ear.generation ||
-      (asked.generation == ear.generation && ear.shut)) {
+      (asked.generation == ear.generation && ear.shut) ||
+      (asked.type != IBV_QPT_UC && asked.type != IBV_QPT_RC)) {
     return;
   }
   if (asked.generation > ear.generation || ear.pair == nullptr) {
     CloseEar(ear);
     ear.generation = asked.generation;
     ear.shut = false;
-    ear.pair = MakeLanePair(/*hears=*/true);
+    ear.pair = MakeLanePair(static_cast<ibv_qp_type>(asked.type),
+                            /*hears=*/true);
     if (ear.pair == nullptr ||
         !Connect(ear.pair.get(), peer, asked.pair, asked.generation,
                  receiver_->qp_num * 0x9e3779b1u + asked.lane,
@@ -340,7 +343,8 @@ bool VerbsDatapath::Register(uint32_t key, std::span<std::byte> memory) {
 void VerbsDatapath::Unregister(uint32_t key) { regions_.erase(key); }
 
 uint32_t VerbsDatapath::max_placed_bytes(PeerId) const {
-  switch (options_.mode) {
+  switch (mode_) {
+    case VerbsMode::kAuto:
     case VerbsMode::kUd:
       return 0;
     case VerbsMode::kUc:

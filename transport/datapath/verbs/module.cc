@@ -6,8 +6,9 @@
 namespace hawser {
 namespace {
 
-Datapath* Open(const VerbsOptions& options, std::string* error) {
-  return VerbsDatapath::Create(options, error).release();
+Datapath* Open(const VerbsOptions& options, std::string* error,
+               std::string* choice) {
+  return VerbsDatapath::Create(options, error, choice).release();
 }
 
 }  // namespace
