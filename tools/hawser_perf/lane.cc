@@ -2,6 +2,7 @@
 
 #include <cstdio>
 #include <cstring>
+#include <utility>
 
 #include "absl/strings/str_cat.h"
 #include "transport/base/random.h"
@@ -85,13 +86,24 @@ absl::StatusOr<std::unique_ptr<Lane>> Lane::Make(Direction direction, int index,
   return lane;
 }
 
+Lane::~Lane() {
+  if (key_ != 0) flow_->Unregister(key_);
+}
+
+void Lane::Open(std::unique_ptr<FlowEnd> flow) {
+  flow_ = std::move(flow);
+  const uint64_t bytes = stride_ * depth_;
+  if (bytes > UINT32_MAX) return;
+  key_ = flow_->Register({bytes_.get(), static_cast<uint32_t>(bytes), 0});
+}
+
 bool Lane::Post() {
   if (posted_ - done_ == depth_) return false;
   std::byte* const bytes = buffer(posted_);
   if (verify_ && direction_ == Direction::kSend) {
     FillPattern(posted_, bytes, size_bytes_);
   }
-  Request* const request = flow_->Submit({bytes, size_bytes_, 0});
+  Request* const request = flow_->Submit({bytes, size_bytes_, key_});
   if (request == nullptr) return false;
   requests_[posted_ % depth_] = request;
   ++posted_;

@@ -28,9 +28,12 @@ class Lane {
                                                     int index,
                                                     const Plan& plan);
 
+  ~Lane();
+
   Direction direction() const { return direction_; }
   bool open() const { return flow_ != nullptr; }
-  void Open(std::unique_ptr<FlowEnd> flow) { flow_ = std::move(flow); }
+  // Registers the buffers with it.
+  void Open(std::unique_ptr<FlowEnd> flow);
 
   uint64_t posted() const { return posted_; }
   uint64_t done() const { return done_; }    // Of those posted.
@@ -63,6 +66,7 @@ class Lane {
   std::unique_ptr<std::byte, FreeBytes> bytes_;
   // Behind the buffers, so that it goes before them.
   std::unique_ptr<FlowEnd> flow_;
+  uint32_t key_ = 0;  // Of all buffers; 0: the datapath takes any memory.
   std::array<Request*, kDepthMax> requests_{};
   uint64_t posted_ = 0, done_ = 0, wrong_ = 0;
   absl::Status failure_;
