@@ -94,6 +94,8 @@ class Datapath {
   // Unregister none of it is touched any more.
   virtual bool Register(uint32_t, std::span<std::byte>) { return true; }
   virtual void Unregister(uint32_t) {}
+  // The peer is about to be told of this memory, by its number.
+  virtual void Offer(PeerId, uint32_t) {}
   // Nothing that was sent to this host by the peer is placed after this: its
   // ways here are shut. It will find out, and bury them.
   virtual void ShutEars(PeerId) {}

@@ -389,6 +389,9 @@ void Engine::SendPacket(Peer& peer, const Path& path, const FlowRecord* record,
   if (record != nullptr) header.cargo.flow = record->far_id;
   if (cargo.kind == wire::CargoKind::kGrant) {
     header.grant = record->receive->Describe(cargo);
+    if (const uint32_t key = header.grant.target.key; key != 0) {
+      for (Datapath* plane : planes_) plane->Offer(peer.id, key);
+    }
   } else if (cargo.kind == wire::CargoKind::kData) {
     payload = record->send->Payload(cargo);
     header.last = record->send->IsLast(cargo);

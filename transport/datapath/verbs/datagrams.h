@@ -24,6 +24,7 @@
 #include <deque>
 #include <map>
 #include <memory>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -61,6 +62,7 @@ class VerbsDatapath final : public Datapath {
   uint32_t max_placed_bytes(PeerId) const override;
   bool Register(uint32_t key, std::span<std::byte> memory) override;
   void Unregister(uint32_t key) override;
+  void Offer(PeerId peer, uint32_t key) override;
   void ShutEars(PeerId peer) override;
   void Bury(const Way& way) override;
   bool TakeBuried(Way* way) override;
@@ -92,7 +94,8 @@ class VerbsDatapath final : public Datapath {
     std::vector<HandleHolder> handles;         // One per entropy.
     std::vector<std::unique_ptr<Lane>> lanes;  // The same, or none.
     std::map<uint32_t, Ear> ears;              // By the far side's lane.
-    std::map<uint32_t, uint32_t> far_keys;     // By number of registration.
+    std::set<uint32_t> offered;  // Registrations here that it was told of.
+    std::map<uint32_t, uint32_t> far_keys;  // By number of registration.
     mutable std::map<uint32_t, uint32_t> far_keys_wanted;  // How often asked.
   };
 

@@ -79,6 +79,7 @@ struct Control {
     kAnswer,   // So I do.
     kWantKey,  // With which key may I write to the memory of this number?
     kKey,
+    kNoKey,  // That memory is gone.
   };
   Kind kind = Kind::kAsk;
   uint32_t plane_pair = 0;     // The speaker's receiving queue pair,
@@ -87,7 +88,7 @@ struct Control {
   uint32_t generation = 0;
   uint32_t pair = 0;    // The speaker's end of the lane,
   uint32_t type = 0;    // an ibv_qp_type, as the asker's mode wants it.
-  uint32_t memory = 0;  // kWantKey, kKey.
+  uint32_t memory = 0;  // kWantKey, kKey, kNoKey.
   uint32_t key = 0;     // kKey.
 };
 static_assert(std::is_trivially_copyable_v<Control> && sizeof(Control) == 48);

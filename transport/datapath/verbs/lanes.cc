@@ -223,6 +223,9 @@ void VerbsDatapath::OnControl(std::span<const std::byte> bytes) {
       peer->far_keys[control.memory] = control.key;
       peer->far_keys_wanted.erase(control.memory);
       break;
+    case Control::Kind::kNoKey:
+      peer->far_keys.erase(control.memory);
+      break;
   }
   PostUsed();
 }
@@ -340,7 +343,30 @@ bool VerbsDatapath::Register(uint32_t key, std::span<std::byte> memory) {
   return false;
 }
 
-void VerbsDatapath::Unregister(uint32_t key) { regions_.erase(key); }
+void VerbsDatapath::Unregister(uint32_t key) {
+  if (regions_.erase(key) == 0) return;
+  Control control;
+  control.kind = Control::Kind::kNoKey;
+  control.memory = key;
+  for (Peer& peer : peers_) {
+    if (peer.offered.erase(key) != 0) SendControl(peer, key, control);
+  }
+  PostUsed();
+}
+
+// A key that is lost on the way is asked for.
+void VerbsDatapath::Offer(PeerId id, uint32_t key) {
+  if (!IsOpen(id)) return;
+  Peer& peer = peers_[id.value];
+  const auto region = regions_.find(key);
+  if (region == regions_.end() || !peer.offered.insert(key).second) return;
+  Control control;
+  control.kind = Control::Kind::kKey;
+  control.memory = key;
+  control.key = region->second->rkey;
+  SendControl(peer, key, control);
+  PostUsed();
+}
 
 uint32_t VerbsDatapath::max_placed_bytes(PeerId) const {
   switch (mode_) {
