@@ -462,8 +462,7 @@ uint32_t Engine::MaxPlaced(const Peer& peer, const Path& path) const {
   // A check over the payload would have to be made by the host, which does not
   // see it come.
   if (check_payload_ || path.state() != Path::State::kOpen) return 0;
-  const uint32_t most = std::min(PlaneOf(peer, path).max_placed_bytes(peer.id),
-                                 static_cast<uint32_t>(config_.packet_bytes));
+  const uint32_t most = PlaneOf(peer, path).max_placed_bytes(peer.id);
   return (std::min(most + data_header_bytes_, path.max_packet_bytes()) -
           data_header_bytes_) /
          kLineBytes * kLineBytes;
