@@ -61,6 +61,7 @@ class VerbsWire final : public Wire {
   Datapath& left() override { return *left_; }
   Datapath& right() override { return *right_; }
   bool Wait(Datapath& plane, Duration limit) override {
+    plane.Await();
     return WaitReadable(plane.poll_fd(), limit);
   }
 

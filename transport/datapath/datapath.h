@@ -74,9 +74,9 @@ class Datapath {
   virtual uint32_t burst_packets(PeerId peer) const = 0;
   virtual size_t tx_room() const = 0;  // Packets that Send can take now.
   virtual DatapathCounts counts() const = 0;
-  // A descriptor that is readable when Receive has something or, while
-  // tx_room() is 0, when calling Receive may make it grow. Readable once too
-  // often does no harm. -1: must be polled.
+  // A descriptor that, once Await() was called, is readable when Receive has
+  // something or, while tx_room() is 0, when calling Receive may make it grow.
+  // Readable once too often does no harm. -1: must be polled.
   virtual int poll_fd() const = 0;
   // Where the NIC can place payload (the functions below are then more than
   // nothing): a packet over this way may have this target, now.
@@ -114,6 +114,9 @@ class Datapath {
   // must have been recycled.
   virtual size_t Receive(std::span<RxPacket> out) = 0;
   virtual void Recycle() = 0;
+  // poll_fd() is about to be waited for; asking for that to work may have a
+  // price, which who never sleeps need not pay.
+  virtual void Await() {}
   // One that has been buried on both sides since it was asked for; false: none.
   virtual bool TakeBuried(Way*) { return false; }
 };

@@ -177,21 +177,28 @@ void Runner::Loop() {
     }
     while (waiting_.load(std::memory_order_relaxed) > 0) sched_yield();
     Engine::Turn turn;
+    bool spins = false;
     {
       std::lock_guard<std::mutex> lock(turn_);
       look_again_.store(false, std::memory_order_seq_cst);
       now = MonotonicNow();
       turn = engine_->RunOnce(now);
+      if (turn.worked) idle_since = now;
+      if (turn.worked || poll_ == Poll::kBusy) continue;
+      spins = poll_ == Poll::kAdaptive && now - idle_since < spin_;
+      if (!spins) AwaitPlanes();
     }
-    if (turn.worked) idle_since = now;
-    if (turn.worked || poll_ == Poll::kBusy) continue;
-    if (poll_ == Poll::kAdaptive && now - idle_since < spin_) {
+    if (spins) {
       sched_yield();
       continue;
     }
     Sleep(turn.next, /*watch_planes=*/true);
   }
   Linger();
+}
+
+void Runner::AwaitPlanes() {
+  for (const auto& plane : planes_) plane->Await();
 }
 
 void Runner::Sleep(Time until, bool watch_planes) {
@@ -232,13 +239,17 @@ void Runner::Linger() {
           now - std::max(engine_->last_heard(), began) > kLingerQuiet) {
         break;
       }
+      AwaitPlanes();
       Sleep(std::min(turn.next, now + kLingerQuiet), /*watch_planes=*/true);
     }
     now = MonotonicNow();
   }
   const Time give_up = now + kGoodbyeMost;
   while (!engine_->SayGoodbye(now) && now < give_up) {
-    if (full()) Sleep(give_up, /*watch_planes=*/true);
+    if (full()) {
+      AwaitPlanes();
+      Sleep(give_up, /*watch_planes=*/true);
+    }
     now = MonotonicNow();
     // To receive is also to send what waits for room.
     engine_->RunOnce(now);

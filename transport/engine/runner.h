@@ -64,6 +64,7 @@ class Runner {
 
   Runner(const Config& config, std::vector<std::unique_ptr<Datapath>> planes);
   void Loop();
+  void AwaitPlanes();  // Under the turn, before a sleep that watches them.
   void Sleep(Time until, bool watch_planes);
   void Linger();
   bool assisted(Time now) const;

@@ -98,9 +98,9 @@ bool VerbsDatapath::Open(std::string* error, std::string* choice) {
   lid_ = port.lid;
   mode_ = options_.mode;
   if (mode_ == VerbsMode::kAuto) {
-    const VerbsChoice chosen = ChooseVerbsMode(
-        context_.get(), domain_.get(),
-        {options_.port, options_.gid_index, options_.software});
+    const VerbsChoice chosen =
+        ChooseVerbsMode(context_.get(), domain_.get(),
+                        {options_.port, options_.gid_index, options_.software});
     mode_ = chosen.mode;
     *choice = chosen.why;
   }
@@ -134,7 +134,6 @@ bool VerbsDatapath::Open(std::string* error, std::string* choice) {
     (slot < kRxSlots ? idle_ : idle_ears_).push_back(slot);
   }
   PostReceives();
-  rx_done_.Arm(polled_);  // The first packet is to be told of, too.
   return true;
 }
 
@@ -416,11 +415,6 @@ void VerbsDatapath::ReapSends() {
     for (size_t i = 0; i < count; ++i) OnSent(polled_[i]);
     if (count < polled_.size()) break;
   }
-  // Whoever waits for room is to be woken.
-  if (tx_room() == 0) {
-    const size_t count = tx_done_.Arm(polled_);
-    for (size_t i = 0; i < count; ++i) OnSent(polled_[i]);
-  }
   if (free_slots_.size() == kTxSlots) closed_handles_.clear();
 }
 
@@ -484,29 +478,41 @@ size_t VerbsDatapath::Receive(std::span<RxPacket> out) {
       packet = {bytes, MarkedCe(at, one), Duration(), 0};
     }
   };
-  bool drained = out.empty();
-  while (!drained && given < out.size()) {
+  if (out.empty()) return 0;
+  while (early_begin_ < early_end_ && given < out.size()) {
+    take({&early_[early_begin_++], 1});
+  }
+  drained_ = false;
+  while (!drained_ && given < out.size()) {
     const size_t most = std::min(out.size() - given, polled_.size());
     const size_t count = rx_done_.Poll(std::span(polled_).first(most));
     take(std::span(polled_).first(count));
-    drained = count < most;
+    drained_ = count < most;
   }
-  lending_ = given > 0;
-  if (!drained) {
-    KeepReadable(true);
-    return given;
+  if (std::exchange(awaited_, false) || ++unlooked_ >= kLookEvery) {
+    unlooked_ = 0;
+    TakeEvents();
   }
-  if (out.empty()) return 0;
-  TakeEvents();
-  size_t late = 0;
-  if (given < out.size()) {
-    const size_t most = std::min(out.size() - given, polled_.size());
-    late = rx_done_.Arm(std::span(polled_).first(most));
-    take(std::span(polled_).first(late));
-  }
-  KeepReadable(late > 0);
   lending_ = given > 0;
   return given;
+}
+
+// What is there already makes no event.
+void VerbsDatapath::Await() {
+  ReapSends();
+  bool readable = !drained_ || early_begin_ < early_end_;
+  if (!readable) {
+    early_begin_ = 0;
+    early_end_ = rx_done_.Arm(early_);
+    readable = early_end_ > 0;
+  }
+  if (tx_room() == 0) {
+    const size_t count = tx_done_.Arm(polled_);
+    for (size_t i = 0; i < count; ++i) OnSent(polled_[i]);
+    readable |= tx_room() > 0;
+  }
+  KeepReadable(readable);
+  awaited_ = true;
 }
 
 void VerbsDatapath::Recycle() {

@@ -56,6 +56,7 @@ class VerbsDatapath final : public Datapath {
   void Send(std::span<const TxPacket> batch) override;
   size_t Receive(std::span<RxPacket> out) override;
   void Recycle() override;
+  void Await() override;
 
   bool CanPlace(const Way& way, const RemoteSlice& target) const override;
   bool broken(const Way& way) const override;
@@ -79,6 +80,9 @@ class VerbsDatapath final : public Datapath {
   // software.
   static constexpr uint32_t kBurstPackets = 16;
   static constexpr size_t kPolled = 64;  // Completions at a time.
+  // The device's own events are looked for once in so many turns: that is a
+  // call of the system.
+  static constexpr uint32_t kLookEvery = 256;
   // Told in no address: both sides have it from here. Its highest bit is clear,
   // or only a privileged process might use it.
   static constexpr uint32_t kQueueKey = 0x48575231;
@@ -192,7 +196,13 @@ class VerbsDatapath final : public Datapath {
   std::vector<uint32_t> idle_;       // and all that are to be posted,
   std::vector<uint32_t> idle_ears_;  // of the one kind and the other.
   std::array<ibv_wc, kPolled> polled_;
-  bool lending_ = false;  // Between Receive and Recycle.
+  // Completions that Await saw, which Receive takes first.
+  std::array<ibv_wc, kPolled> early_;
+  size_t early_begin_ = 0, early_end_ = 0;
+  bool drained_ = true;    // The latest Receive found an end.
+  bool awaited_ = false;   // There may be events to take...
+  uint32_t unlooked_ = 0;  // ...as there may after so many turns without.
+  bool lending_ = false;   // Between Receive and Recycle.
   int poll_fd_ = -1;
   int wake_fd_ = -1;  // Readable while Receive has more than it was asked for.
   bool kept_readable_ = false;
