@@ -36,6 +36,8 @@ class Wire {
   // Lets the network work until `plane` may have something to receive, or room
   // again. False: nothing of the kind came within `limit`.
   virtual bool Wait(Datapath& plane, Duration limit) = 0;
+  // The planes know each other now: lets them agree on what they have to.
+  virtual void Settle() {}
 };
 
 struct WireMaker {
@@ -77,6 +79,7 @@ class DatapathConformance : public testing::TestWithParam<WireMaker> {
     if (wire_ == nullptr) GTEST_SKIP() << "no such device";
     ASSERT_TRUE(left().OpenPeer(kRight, right().address()));
     ASSERT_TRUE(right().OpenPeer(kLeft, left().address()));
+    wire_->Settle();
   }
 
   Datapath& left() { return wire_->left(); }

@@ -5,6 +5,7 @@
 #include <gtest/gtest.h>
 #include <poll.h>
 
+#include <array>
 #include <cerrno>
 #include <cstdlib>
 #include <memory>
@@ -38,6 +39,7 @@ std::unique_ptr<Datapath> OpenPort(const std::string& device, VerbsMode mode,
   options.device = device;
   options.port = ports->front().rdma_port;
   options.gid_index = ports->front().gid_index;
+  options.software = ports->front().software;
   options.entropies = entropies;
   std::string choice;
   auto plane = (*library)->Open(options, &choice);
@@ -64,6 +66,18 @@ class VerbsWire final : public Wire {
     plane.Await();
     return WaitReadable(plane.poll_fd(), limit);
   }
+  void Settle() override {
+    std::array<RxPacket, 1> none;
+    bool talks = true;
+    while (talks) {
+      talks = false;
+      for (Datapath* plane : {left_.get(), right_.get()}) {
+        talks |= Wait(*plane, Duration::Millis(100));
+        EXPECT_EQ(plane->Receive(none), 0u);
+        plane->Recycle();
+      }
+    }
+  }
 
  private:
   std::unique_ptr<Datapath> left_, right_;
@@ -74,11 +88,9 @@ INSTANTIATE_TEST_SUITE_P(
     testing::Values(
         WireMaker{"Ud", [] { return VerbsWire::Make(VerbsMode::kUd, 1); }},
         WireMaker{"UdMany", [] { return VerbsWire::Make(VerbsMode::kUd, 16); }},
-        WireMaker{"Uc", [] { return VerbsWire::Make(VerbsMode::kUc, 1); }},
-        WireMaker{"UcMany", [] { return VerbsWire::Make(VerbsMode::kUc, 16); }},
-        WireMaker{"Rc", [] { return VerbsWire::Make(VerbsMode::kRc, 1); }},
-        WireMaker{"RcMany", [] { return VerbsWire::Make(VerbsMode::kRc, 16); }},
-        WireMaker{"Auto", [] { return VerbsWire::Make(VerbsMode::kAuto, 4); }}),
+        WireMaker{"Uc", [] { return VerbsWire::Make(VerbsMode::kUc, 4); }},
+        WireMaker{"Rc", [] { return VerbsWire::Make(VerbsMode::kRc, 4); }},
+        WireMaker{"Auto", [] { return VerbsWire::Make(VerbsMode::kAuto, 1); }}),
     WireName);
 
 }  // namespace

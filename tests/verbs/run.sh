@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # What needs RDMA devices, in the machine that tools/softroce makes:
-#   tools/softroce run --planes 2 -- tests/verbs/run.sh BUILD_DIRECTORY
+#   tools/softroce run --planes 4 -- tests/verbs/run.sh BUILD_DIRECTORY
 # HAWSER_NCCL_CPU may name a runner for the real libnccl (docs/testing.md). The
 # last line is "passed failed skipped"; exits 1 if anything failed.
 set -uo pipefail
@@ -59,11 +59,21 @@ for mode in ud uc rc; do
       "$here/ranks.sh" "$build" "$ranks" -b 4K -e 128K -f 32 -n 3 -w 1
   done
 done
+for mode in ud uc rc; do
+  check 60 "a stream through a storm, $mode" \
+    env HAWSER_VERBS_MODE="$mode" "$here/storm.sh" "$build" 8
+done
+for fault in link address module killed comms; do
+  check 90 "$fault" "$here/faults.sh" "$fault" "$build"
+done
 if [ -n "${HAWSER_NCCL_CPU-}" ]; then
-  check 200 "the real libnccl, 2 ranks" env HAWSER_DATAPATH=verbs \
-    HAWSER_IB_HCA==a0 "$HAWSER_NCCL_CPU" \
-    --plugin "$build/libnccl-net-hawser.so" --ranks 2 --op allreduce \
-    --sizes 4K,1M,16M --iters 1 --warmup 0 --timeout 100
+  for mode in ud uc rc; do
+    check 200 "the real libnccl, 2 ranks, $mode" env HAWSER_DATAPATH=verbs \
+      HAWSER_VERBS_MODE="$mode" VERBS_RANK_0==a0 VERBS_RANK_1==b0 \
+      "$HAWSER_NCCL_CPU" --env LD_PRELOAD="$build/libverbs_by_rank.so" \
+      --plugin "$build/libnccl-net-hawser.so" --ranks 2 --op allreduce \
+      --sizes 4K,1M,16M --iters 1 --warmup 0 --timeout 100
+  done
 fi
 check_left_behind
 
