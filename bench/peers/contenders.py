@@ -14,6 +14,9 @@ from processes import Child, Failed, free_port, wait_listening
 # large.
 MESSAGE_BYTES = 1 << 20
 PING_BYTES = 64
+# Messages at once over RDMA, for both.
+_OUTSTANDING = 32
+_PERFTEST_PINGS = 2000
 _PATIENCE_S = 20  # Beyond the duration of a run; whoever hangs fails.
 # As fine as iperf3 tells what has arrived.
 _IPERF3_PERIOD_S = 0.1
@@ -63,18 +66,18 @@ class HawserStream:
         return _with_cpu(parse.hawser_stream(text), *children)
 
 
-def _hawser_perf(program, place, port, duration_s, *options):
+def _hawser_perf(program, place, port, duration_s, *options, prefix=()):
     with tempfile.TemporaryDirectory(prefix="hawser-peers-") as folder:
         file = Path(folder, "out.json")
-        server = Child(place.words("b", program, "server", "--once", "--quiet",
-                                   "--port", port),
+        server = Child(place.words("b", *prefix, program, "server", "--once",
+                                   "--quiet", "--port", port),
                        place.environment)
         try:
             wait_listening(server, port)
             client = Child(
-                place.words("a", program, "client", place.address("b"),
-                            "--port", port, "--duration", duration_s,
-                            "--quiet", "--json", file, *options),
+                place.words("a", *prefix, program, "client",
+                            place.address("b"), "--port", port, "--duration",
+                            duration_s, "--quiet", "--json", file, *options),
                 place.environment)
             try:
                 client.finish(duration_s + _PATIENCE_S)
@@ -84,6 +87,75 @@ def _hawser_perf(program, place, port, duration_s, *options):
         finally:
             server.end()
         return file.read_text(encoding="utf-8"), (client, server)
+
+
+class HawserRdma:
+    """One of the modes of the verbs datapath."""
+
+    peer = None
+
+    def __init__(self, build, mode, size_bytes):
+        self._program, self._size = build / "hawser_perf", size_bytes
+        self._mode = ("env", f"HAWSER_VERBS_MODE={mode}")
+        self.name, self.title = f"hawser-{mode}", f"Hawser {mode}"
+
+    def missing(self):
+        return _not_built(self._program)
+
+    def measure(self, place, duration_s):
+        text, children = _hawser_perf(
+            self._program, place, free_port(), duration_s, "--size",
+            self._size, "--depth", _OUTSTANDING, prefix=self._mode)
+        return _with_cpu(parse.hawser_stream(text), *children)
+
+    def ping(self, place, duration_s):
+        text, _ = _hawser_perf(
+            self._program, place, free_port(), duration_s, "--latency",
+            "--size", PING_BYTES, prefix=self._mode)
+        return parse.hawser_round_trips(text)
+
+
+class Perftest:
+    """perftest over one queue pair of a type: a program and its options."""
+
+    peer = machine.PEERS["perftest"]
+
+    def __init__(self, program, kind, size_bytes):
+        self._program, self._kind, self._size = program, kind, size_bytes
+        self.name = f"{program}-{kind}"
+        self.title = f"{program} {kind}"
+
+    def missing(self):
+        return self.peer.missing()
+
+    def measure(self, place, duration_s):
+        text, children = self._run(place, duration_s, "-D", duration_s,
+                                   "--report_gbits", "-t", _OUTSTANDING)
+        return _with_cpu(parse.perftest_stream(text), *children)
+
+    def ping(self, place, duration_s):
+        text, _ = self._run(place, duration_s, "-n", _PERFTEST_PINGS)
+        return parse.perftest_round_trips(text)
+
+    def _run(self, place, duration_s, *options):
+        port = free_port()
+
+        def words(side, *where):
+            return place.words(side, self._program, "-c", self._kind, "-d",
+                               place.device(side), "-x", 1, "-F", "-p", port,
+                               "-s", self._size, *options, *where)
+        server = Child(words("b"), name=self._program)
+        try:
+            wait_listening(server, port)
+            client = Child(words("a", place.address("b")), name=self._program)
+            try:
+                text = client.finish(duration_s + _PATIENCE_S)
+                server.wait(_PATIENCE_S)
+            finally:
+                client.end()
+        finally:
+            server.end()
+        return text, (client, server)
 
 
 class TcpStream:

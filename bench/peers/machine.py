@@ -51,6 +51,7 @@ PEERS = {peer.name: peer for peer in (
          kernel=(("/proc/sys/net/mptcp/enabled", "Multipath TCP"),)),
     Peer("ucx", "UCX tcp", {"ucx_perftest": "ucx-utils"}),
     Peer("udp", "UDP, blocking", {"g++": "g++"}),
+    Peer("perftest", "perftest", {"ib_write_bw": "perftest"}),
 )}
 
 
@@ -133,7 +134,7 @@ def describe():
                 break
     versions = {}
     for package in ("openmpi-bin", "libgloo-dev", "iperf3", "ucx-utils",
-                    "mptcpize"):
+                    "mptcpize", "perftest"):
         asked = subprocess.run(
             ["dpkg-query", "-W", "-f", "${Version}", package],
             capture_output=True, text=True, check=False) \

@@ -155,6 +155,34 @@ def _hawser(text):
     return document
 
 
+def _perftest_row(text):
+    """The numbers of the last row of perftest's table."""
+    rows = [line.split() for line in text.splitlines()
+            if re.match(r"\s*\d+\s+\d+\s", line)]
+    try:
+        return [float(word) for word in rows[-1]]
+    except (IndexError, ValueError):
+        raise Unreadable("perftest printed no result") from None
+
+
+def perftest_stream(text):
+    """As iperf3(), from an ib_*_bw --report_gbits."""
+    size_bytes, count, _, gbps = _perftest_row(text)[:4]
+    if not gbps:
+        raise Unreadable("perftest moved nothing")
+    moved = size_bytes * count
+    return {"bytes": moved, "seconds": moved * 8 / gbps / 1e9, "gbps": gbps}
+
+
+def perftest_round_trips(text):
+    """As udp_ping_pong(), from an ib_*_lat, whose times are one way."""
+    row = _perftest_row(text)
+    if len(row) < 9:
+        raise Unreadable("perftest printed no percentiles")
+    return {"count": int(row[1]), "p50_us": 2 * row[4], "p99_us": 2 * row[7],
+            "p99_9_us": 2 * row[8]}
+
+
 def join_count(text):
     """How many subflows joined a connection of Multipath TCP here, ever, from
     /proc/net/netstat."""

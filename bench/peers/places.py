@@ -1,4 +1,5 @@
-"""Where a run takes place: on loopback, or on two hosts of a testbed."""
+"""Where a run takes place: on loopback, on two hosts of a testbed, or between
+two RDMA devices."""
 
 import json
 import os
@@ -42,6 +43,37 @@ class Loopback:
 
     def words(self, _side, *words):
         return words
+
+
+class Rdma:
+    """Between the RDMA devices a0 and b0 of the machine that tools/softroce
+    makes. What spins gives way, or it takes the time of the kernel's own work,
+    which carries the packets (docs/softroce.md)."""
+
+    name = "Soft-RoCE"
+    one_host = False
+    rate_mbps = None
+    devices = ["a0:1", "b0:1"]
+    environment = {"HAWSER_DATAPATH": "verbs", "HAWSER_IFNAME": "lo",
+                   "HAWSER_TARGET_DELAY_US": "20000",
+                   "HAWSER_RTO_MIN_US": "50000"}
+
+    def __init__(self):
+        for side in "ab":
+            if not os.path.exists(f"/sys/class/infiniband/{side}0"):
+                raise Failed(f"there is no RDMA device {side}0: this is to be "
+                             "run by tools/softroce run")
+
+    def address(self, _side, _plane=0):
+        return "127.0.0.1"
+
+    def device(self, side):
+        return f"{side}0"
+
+    def words(self, side, *words):
+        return ["env", f"HAWSER_IB_HCA=={self.device(side)}",
+                f"UCX_NET_DEVICES={self.device(side)}:1", "nice", "-n", "19",
+                *words]
 
 
 class Testbed:
