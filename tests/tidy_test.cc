@@ -160,6 +160,7 @@ const std::vector<Arrows>& AllArrows() {
       // speaks to it by NCCL's ABI alone.
       {"bench/memory_bench",
        {"bench/", "transport/datapath/", "transport/engine/", "absl/"}},
+      {"bench/dpdk_bench", {"transport/"}},
       {"bench/micro_bench",
        {"transport/base/", "transport/wire/", "transport/message/",
         "transport/congestion/", "transport/path/", "transport/spray/",
@@ -310,7 +311,7 @@ const std::vector<WordRule>& AllWordRules() {
       {"DPDK belongs to datapath/dpdk",
        std::regex(R"(<rte_)"),
        {""},
-       {"transport/datapath/dpdk"}},
+       {"transport/datapath/dpdk", "bench/dpdk_bench"}},
       {"no callbacks in the core: what is learnt goes into a list",
        std::regex(R"(\bstd::(move_only_)?function\b|<functional>)"),
        core_and_datapath,

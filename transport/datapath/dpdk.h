@@ -42,7 +42,7 @@ absl::StatusOr<std::vector<DpdkPort>> ParseDpdkPorts(std::string_view text);
 
 struct DpdkOptions {
   DpdkPort port;
-  uint16_t entropies = 16;           // 1..256
+  uint16_t entropies = 16;           // 1..8192
   uint32_t max_packet_bytes = 4096;  // Never more, whatever the MTU. >= 256.
   uint8_t traffic_class = 0;         // Its ECN bits are ours.
 };

@@ -35,9 +35,9 @@ void LeaveIt(void*, void*) {}  // What is lent is not ours to free.
 
 std::unique_ptr<DpdkDatapath> DpdkDatapath::Create(const DpdkOptions& options,
                                                    std::string* error) {
-  if (options.entropies < 1 || options.entropies > 256 ||
+  if (options.entropies < 1 || options.entropies > kPorts ||
       options.max_packet_bytes < PlaneAddress::kLeastPacketBytes) {
-    *error = "1 to 256 entropies and packets of 256 bytes at least, please";
+    *error = "1 to 8192 entropies and packets of 256 bytes at least, please";
     return nullptr;
   }
   // A frame that waits, or has a lent payload, is up to two buffers.
@@ -65,6 +65,7 @@ DpdkDatapath::DpdkDatapath(const DpdkOptions& options, Port::Holder port)
 }
 
 DpdkDatapath::~DpdkDatapath() {
+  const Port::Turn turn;
   while (!waiting_.empty()) rte_pktmbuf_free(waiting_.Pop());
   for (const Held& one : held_) rte_pktmbuf_free(one.frame);
   while (!looped_.empty()) rte_pktmbuf_free(looped_.Pop());
@@ -105,6 +106,7 @@ bool DpdkDatapath::Open(std::string* error) {
 // --- Peers -----------------------------------------------------------------
 
 bool DpdkDatapath::OpenPeer(PeerId id, const PlaneAddress& there) {
+  const Port::Turn turn;
   HAWSER_CHECK(id != kNoPeer);
   ClosePeer(id);
   const DpdkPort& port = options_.port;
@@ -154,6 +156,7 @@ void DpdkDatapath::MakeHeader(Peer& peer) {
 }
 
 void DpdkDatapath::ClosePeer(PeerId id) {
+  const Port::Turn turn;
   if (!IsOpen(id)) return;
   peers_[id.value].open = false;
   std::erase_if(held_, [&](const Held& one) {
@@ -185,6 +188,7 @@ void DpdkDatapath::Drop(rte_mbuf* frame) {
 }
 
 void DpdkDatapath::Send(std::span<const TxPacket> batch) {
+  const Port::Turn turn;
   HAWSER_CHECK(batch.size() <= tx_room());
   const bool may_lend = port_->reads_at_once();
   for (const TxPacket& packet : batch) {
@@ -366,6 +370,7 @@ void DpdkDatapath::SendNeighbourFrames(Time now) {
 // --- Receiving -------------------------------------------------------------
 
 size_t DpdkDatapath::Receive(std::span<RxPacket> out) {
+  const Port::Turn turn;
   HAWSER_CHECK(out.empty() || lent_.empty());
   LookAfter(PortNow());
   if (!waiting_.empty()) Flush();
@@ -463,6 +468,7 @@ bool DpdkDatapath::Understand(rte_mbuf* frame, RxPacket* packet) {
 
 void DpdkDatapath::Recycle() {
   if (lent_.empty()) return;
+  const Port::Turn turn;
   rte_pktmbuf_free_bulk(lent_.data(), static_cast<unsigned>(lent_.size()));
   lent_.clear();
 }

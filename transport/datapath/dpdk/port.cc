@@ -53,6 +53,8 @@ constexpr uint32_t kXdpBufferBytes = 3840;
 // Its rings have 2048 places, whatever is asked for, and there are four.
 constexpr uint32_t kXdpBuffers = 4 * 2048;
 
+constexpr unsigned kCachedBuffers = 256;
+
 struct Driver {
   std::string_view name;
   bool is_memory;      // Nothing on the way can damage a frame.
@@ -370,7 +372,9 @@ bool Port::MakePool(const rte_eth_dev_info& device, std::string* error) {
       std::min<uint32_t>((buffer_bytes_ + 63) / 64 * 64, UINT16_MAX));
   char name[RTE_MEMPOOL_NAMESIZE];
   std::snprintf(name, sizeof name, "hawser%u", id_);
-  pool_ = rte_pktmbuf_pool_create(name, buffers, /*cache_size=*/0,
+  // The last one given back is the next one taken, while the processor has it
+  // in its caches: buffers that take turns are more than those can hold.
+  pool_ = rte_pktmbuf_pool_create(name, buffers, kCachedBuffers,
                                   /*priv_size=*/0, bytes, SOCKET_ID_ANY);
   if (pool_ == nullptr) {
     *error =

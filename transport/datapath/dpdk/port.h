@@ -4,6 +4,7 @@
 #pragma once
 
 #include <rte_ethdev.h>
+#include <rte_lcore.h>
 #include <rte_mbuf.h>
 
 #include <cstdint>
@@ -41,6 +42,20 @@ class Port {
     void operator()(Port* port) const;
   };
   using Holder = std::unique_ptr<Port, Release>;
+
+  // While it lives, buffers of all ports are taken from and given back to their
+  // caches. DPDK gives those to threads of its own alone, by number; but as a
+  // port has one owner, and that one thread at a time, any number does.
+  class Turn {
+   public:
+    Turn() : before_(RTE_PER_LCORE(_lcore_id)) { RTE_PER_LCORE(_lcore_id) = 0; }
+    ~Turn() { RTE_PER_LCORE(_lcore_id) = before_; }
+    Turn(const Turn&) = delete;
+    Turn& operator=(const Turn&) = delete;
+
+   private:
+    const unsigned before_;
+  };
 
   // Nobody else has it meanwhile. Once started a port stays so for as long as
   // the process lives: drivers are not made to be stopped and started again
