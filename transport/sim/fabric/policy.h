@@ -19,6 +19,7 @@ struct PathFacts {
   Duration base_rtt;             // With nothing in the queues.
   uint32_t bdp_bytes = 0;        // The port's rate times base_rtt.
   bool trimming = false;
+  double ack_packets = 1;  // An ack comes for so many packets of a port.
 };
 
 // "round_robin", "oblivious", ...
