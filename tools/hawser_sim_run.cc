@@ -107,6 +107,7 @@ nlohmann::ordered_json ToJson(const ExperimentResult& r) {
           {"ack_share", r.ack_share},
           {"dropped", r.dropped},
           {"trimmed", r.trimmed},
+          {"recovery_us", r.recovery_us},
           {"paths_suspected", r.suspects},
           {"probes", r.probes},
           {"queue_mean_packets", r.queue_mean_packets},
@@ -129,6 +130,9 @@ void PrintHuman(const ExperimentResult& r, const Speed& speed) {
       r.bound_us, r.tail_us / r.bound_us);
   if (r.victim_tail_us > 0) {
     std::printf("  victims' tail %.3f us\n", r.victim_tail_us);
+  }
+  if (r.recovery_us > 0) {
+    std::printf("  recovered within %.3f us\n", r.recovery_us);
   }
   std::printf(
       "  resent %.4f%% of bytes (%llu packets, %llu in vain), marked %.3f%%, "

@@ -44,6 +44,12 @@ class EventQueue {
   Picos now() const { return now_; }
   uint64_t popped() const { return popped_; }
   bool empty() const { return size_ == 0; }
+  // Of the line that the latest event came from, the one that is `places`
+  // behind the next; nullptr where there is none. It comes soon, unless others
+  // come first: time to fetch what it is about into the cache.
+  const Event* Coming(uint64_t places) const {
+    return latest_ == kNoLine ? nullptr : lines_[latest_].At(places);
+  }
 
   // The line of everything that is put off by `delay`; kNoLine when there are
   // kMaxLines of them already.
@@ -85,6 +91,7 @@ class EventQueue {
     }
     --size_;
     ++popped_;
+    latest_ = first;
     if (first == kNoLine) {
       const Event event = heap_.top();
       heap_.pop();
@@ -109,6 +116,10 @@ class EventQueue {
 
     const Event& head() const { return ring[begin & (ring.size() - 1)]; }
     Picos head_at() const { return begin == end ? kNeverPicos : head().at; }
+    const Event* At(uint64_t places) const {
+      if (end - begin <= places) return nullptr;
+      return &ring[(begin + places) & (ring.size() - 1)];
+    }
     bool Push(const Event& event) {  // True: it is the head.
       if (end - begin == ring.size()) Grow();
       ring[end++ & (ring.size() - 1)] = event;
@@ -135,6 +146,7 @@ class EventQueue {
 
   Picos now_ = 0;
   uint64_t order_ = 0, popped_ = 0, size_ = 0;
+  Line latest_ = kNoLine;
   std::vector<DelayLine> lines_;  // The first stands for the heap.
   std::vector<Picos> heads_;      // When each line's first event is.
   std::priority_queue<Event, std::vector<Event>, Later> heap_;

@@ -331,6 +331,7 @@ ExperimentResult Experiment::result() const {
     result.spurious_packets = counts.spurious;
     result.suspects = counts.suspects;
     result.probes = counts.probes;
+    result.recovery_us = static_cast<double>(counts.longest_recovery) / 1e6;
     data_bytes = counts.data_bytes;
     resent_bytes = counts.resent_bytes;
     ack_bytes = counts.ack_bytes;

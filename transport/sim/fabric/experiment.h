@@ -28,6 +28,9 @@ struct ExperimentResult {
   double marked_share = 0;  // Marks, for each data packet.
   double ack_share = 0;     // Bytes of acks, of those of data packets.
   uint64_t dropped = 0, trimmed = 0, suspects = 0, probes = 0;
+  // The longest time from when a link that had died swallowed a packet until
+  // its bytes arrived.
+  double recovery_us = 0;
   double queue_mean_packets = 0, queue_peak_packets = 0;
   uint64_t hops = 0, events = 0;
 };

@@ -33,8 +33,10 @@ Fabric::Fabric(const Topology& topology, const FabricOptions& options,
     const PortPlace& place = topology.ports()[p];
     Port& port = ports_[p];
     port.to = place.to;
-    port.latency = place.latency_picos;
-    port.latency_line = events_.LineFor(port.latency);
+    HAWSER_CHECK(place.latency_picos % 1000 == 0 &&
+                 place.latency_picos / 1000 <= UINT32_MAX);
+    port.latency_nanos = static_cast<uint32_t>(place.latency_picos / 1000);
+    port.latency_line = LineOf(place.latency_picos);
     port.to_host = place.to_host;
     port.nic = p < nics;
     port.marks = !port.nic && (options.marks_last_hop || !port.to_host);
@@ -73,16 +75,12 @@ void Fabric::Send(uint32_t host, PacketIndex index) {
 }
 
 void Fabric::Forward(uint32_t node, PacketIndex index) {
-  const Packet& packet = packets_[index];
-  // One round of mixing: `route` is well mixed already.
-  const uint64_t hash = Mix64(packet.route ^ salts_[node]);
-  Enqueue(topology_.Route(node, packet.to, hash), index);
+  Enqueue(NextPort(node, packets_[index]), index);
 }
 
 void Fabric::Enqueue(uint32_t at, PacketIndex index) {
   Port& port = ports_[at];
   Packet& packet = packets_[index];
-  packet.port = at;
   if (packet.control) {
     if (!port.nic &&
         port.control.bytes + packet.bytes > kControlShare * port.limit_bytes) {
@@ -172,15 +170,20 @@ bool Fabric::OnDepart(uint32_t at) {
       }
     }
   }
-  if (port.dark ||
-      (port.to_host && options_.loss > 0 && random_.Chance(options_.loss))) {
+  if (port.dark) {
+    ++counts_.dropped;
+    swallowed_ = index;
+  } else if (port.to_host && options_.loss > 0 &&
+             random_.Chance(options_.loss)) {
     ++counts_.dropped;
     Free(index);
   } else {
-    events_.Push(port.latency_line, port.latency, kArrive, index);
+    packet.node = port.to;
+    events_.Push(port.latency_line, Picos{port.latency_nanos} * 1000, kArrive,
+                 index);
   }
   Begin(at);
-  return port.busy || !port.nic;
+  return swallowed_ == kNoPacket && (port.busy || !port.nic);
 }
 
 void Fabric::Apply(const LinkChange& change) {
@@ -192,10 +195,9 @@ void Fabric::Apply(const LinkChange& change) {
   port.limit_bytes = Share(options_.queue_bytes, change.share);
   port.kmin_bytes = Share(options_.kmin_bytes, change.share);
   port.kmax_bytes = Share(options_.kmax_bytes, change.share);
-  port.full_line =
-      events_.LineFor(PicosFor(options_.packet_bytes, port.picos_per_byte));
+  port.full_line = LineOf(PicosFor(options_.packet_bytes, port.picos_per_byte));
   port.control_line =
-      events_.LineFor(PicosFor(options_.control_bytes, port.picos_per_byte));
+      LineOf(PicosFor(options_.control_bytes, port.picos_per_byte));
 }
 
 void Fabric::Push(Queue& queue, PacketIndex index) {

@@ -29,12 +29,12 @@ namespace hawser::sim {
 using PacketIndex = uint32_t;
 inline constexpr PacketIndex kNoPacket = UINT32_MAX;
 
-// What travels. The fabric reads and writes the first half; the hosts own the
-// second.
-struct Packet {
+// What travels, a cache line of it. The fabric reads and writes the first half;
+// the hosts own the second.
+struct alignas(64) Packet {
   uint64_t route = 0;  // RouteOf(flow, entropy).
   PacketIndex next = kNoPacket;
-  uint32_t port = 0;  // That it is at, or left last.
+  uint32_t node = 0;  // That it comes to next, once it has left a port.
   uint32_t bytes = 0;
   uint32_t to = 0;  // A host.
   bool control = false, marked = false, trimmed = false;
@@ -42,15 +42,15 @@ struct Packet {
 
   bool resend = false, ack_now = false;
   uint16_t open_span = 0;
-  uint32_t from = 0;
   uint32_t connection = 0;
   uint32_t report = 0;  // Of an ack: what it says, in the hosts' own store.
   uint16_t path = 0;
   uint16_t length = 0;
   uint32_t message = 0, offset = 0;
-  uint64_t number = 0;
+  uint32_t number = 0;
   Picos sent_at = 0;
 };
+static_assert(sizeof(Packet) == 64);
 
 // What a packet's route depends on. Every switch adds its salt.
 inline uint64_t RouteOf(uint32_t from, uint32_t to, uint16_t entropy) {
@@ -119,19 +119,28 @@ class Fabric {
   //   void OnArrival(uint32_t host, PacketIndex);  // Frees it, in the end.
   //   void OnNicIdle(uint32_t host, uint32_t plane);  // May Send.
   //   void OnTimer(uint32_t what);
+  //   void OnSwallowed(const Packet&);  // By a link that is dark.
+  //   void Foresee(const Packet&, bool soon);  // Will arrive; may fetch.
+  //   void ForeseeIdle(uint32_t host, bool soon);
   template <class Edge>
   bool Run(Edge& edge, Picos until) {
     while (!edge.done()) {
       if (events_.empty() || events_.now() > until) return false;
       const Event event = events_.Pop();
+      FetchAhead(edge);
       switch (event.kind) {
         case kDepart:
           if (OnDepart(event.what)) continue;
+          if (swallowed_ != kNoPacket) {
+            edge.OnSwallowed(packets_[swallowed_]);
+            Free(std::exchange(swallowed_, kNoPacket));
+          }
+          if (ports_[event.what].busy || !ports_[event.what].nic) continue;
           edge.OnNicIdle(event.what / topology_.planes(),
                          event.what % topology_.planes());
           break;
         case kArrive: {
-          const uint32_t node = ports_[packets_[event.what].port].to;
+          const uint32_t node = packets_[event.what].node;
           if (topology_.is_host(node)) {
             edge.OnArrival(node, event.what);
           } else {
@@ -152,28 +161,84 @@ class Fabric {
 
  private:
   enum Kind : uint32_t { kDepart, kArrive, kTimer, kChange };
+  // Events of a line, ahead of what happens.
+  static constexpr uint64_t kFetchFar = 24, kFetchNear = 14, kFetchSoon = 6;
 
   struct Queue {
     PacketIndex head = kNoPacket, tail = kNoPacket;
     uint32_t bytes = 0;  // The packet being sent included.
   };
-  struct Port {
+  struct alignas(64) Port {
     double picos_per_byte = 0;
-    Picos latency = 0;
-    uint32_t to = 0;
     PacketIndex sending = kNoPacket;
+    uint32_t to = 0;
     Queue data, control;
     uint32_t limit_bytes = 0, kmin_bytes = 0, kmax_bytes = 0;
-    EventQueue::Line full_line = 0, control_line = 0, latency_line = 0;
-    bool busy = false, marks = false, to_host = false, nic = false;
-    bool dark = false;
+    uint8_t full_line = 0, control_line = 0, latency_line = 0;
+    bool busy : 1 = false, marks : 1 = false, to_host : 1 = false,
+                nic : 1 = false, dark : 1 = false;
+    uint32_t latency_nanos = 0;
   };
+  static_assert(sizeof(Port) == 64);
 
+  // A network of thousands of hosts is larger than any cache, and what an event
+  // needs is not there when it comes: nearly all of a run was waiting for
+  // memory. But what comes is known long before, in its order, so it is asked
+  // for in three steps, each of which needs what the one before has fetched.
+  template <class Edge>
+  void FetchAhead(Edge& edge) {
+    if (const Event* far = events_.Coming(kFetchFar)) {
+      if (far->kind == kArrive) {
+        __builtin_prefetch(&packets_[far->what], 1);
+      } else if (far->kind == kDepart) {
+        __builtin_prefetch(&ports_[far->what], 1);
+      }
+    }
+    if (const Event* near = events_.Coming(kFetchNear)) {
+      if (near->kind == kArrive) {
+        const Packet& packet = packets_[near->what];
+        if (topology_.is_host(packet.node)) {
+          edge.Foresee(packet, false);
+        } else {
+          __builtin_prefetch(&ports_[NextPort(packet.node, packet)], 1);
+        }
+      } else if (near->kind == kDepart) {
+        const Port& port = ports_[near->what];
+        if (port.nic) edge.ForeseeIdle(near->what / topology_.planes(), false);
+        if (port.sending != kNoPacket) {
+          __builtin_prefetch(&packets_[port.sending], 1);
+        }
+        if (port.data.head != kNoPacket) {
+          __builtin_prefetch(&packets_[port.data.head], 1);
+        }
+      }
+    }
+    if (const Event* soon = events_.Coming(kFetchSoon)) {
+      if (soon->kind == kDepart && ports_[soon->what].nic) {
+        edge.ForeseeIdle(soon->what / topology_.planes(), true);
+      }
+      if (soon->kind != kArrive) return;
+      const Packet& packet = packets_[soon->what];
+      if (topology_.is_host(packet.node)) return edge.Foresee(packet, true);
+      const Port& port = ports_[NextPort(packet.node, packet)];
+      if (port.data.tail != kNoPacket) {
+        __builtin_prefetch(&packets_[port.data.tail], 1);
+      }
+    }
+  }
+  uint32_t NextPort(uint32_t node, const Packet& packet) const {
+    // One round of mixing: `route` is well mixed already.
+    return topology_.Route(node, packet.to, Mix64(packet.route ^ salts_[node]));
+  }
+  uint8_t LineOf(Picos delay) {
+    return static_cast<uint8_t>(events_.LineFor(delay));
+  }
   void Forward(uint32_t node, PacketIndex index);
   void Enqueue(uint32_t at, PacketIndex index);
   void Overflow(Port& port, PacketIndex index);
   void Begin(uint32_t at);
-  bool OnDepart(uint32_t at);  // False: a host's port has nothing more.
+  // False: a host's port has nothing more, or its packet was swallowed.
+  bool OnDepart(uint32_t at);
   void Apply(const LinkChange& change);
   void Push(Queue& queue, PacketIndex index);
   PacketIndex Pop(Queue& queue);
@@ -186,6 +251,7 @@ class Fabric {
   std::vector<uint64_t> salts_;  // Of each node.
   std::vector<Packet> packets_;
   PacketIndex free_ = kNoPacket;
+  PacketIndex swallowed_ = kNoPacket;  // By a dark link, just now.
   std::vector<LinkChange> changes_;
   FabricCounts counts_;
 };

@@ -45,6 +45,12 @@ constexpr size_t kManyPeers = 32;
 // have been lost.
 constexpr int64_t kFirstAskRtts = 8;
 
+// After a sign that an ack was lost, so many say everything twice.
+constexpr uint32_t kRepeatAcks = 64;
+
+// The last packets of all are waited for so many times less patiently.
+constexpr int64_t kLastSlackShare = 2;
+
 // How many other paths are asked where one is silent.
 constexpr size_t kWitnesses = 3;
 
@@ -52,6 +58,15 @@ constexpr size_t kWitnesses = 3;
 constexpr uint32_t kOpenWindow = 1u << 30;
 
 Picos PicosOf(Duration duration) { return duration.nanos() * 1000; }
+
+// Asks for all lines of it.
+template <class T>
+void Fetch(const T* what) {
+  const char* at = reinterpret_cast<const char*>(what);
+  for (size_t byte = 0; byte < sizeof(T); byte += 64) {
+    __builtin_prefetch(at + byte, 1);
+  }
+}
 
 }  // namespace
 
@@ -65,7 +80,7 @@ PathEdge::PathEdge(Fabric& fabric, Progress& progress,
       ack_line_(fabric.LineFor(PicosOf(options.ack_delay))),
       look_line_(fabric.LineFor(PicosOf(kLookEvery))),
       peers_(fabric.topology().hosts()),
-      arrived_(progress.workload().messages.size()),
+      arriving_(progress.workload().messages.size()),
       turns_(fabric.topology().hosts()),
       looking_(fabric.topology().hosts()),
       ports_(fabric.topology().hosts()) {}
@@ -113,16 +128,21 @@ uint32_t PathEdge::PeerFor(const MessagePlan& plan) {
 void PathEdge::Open(uint32_t peer) {
   Sender& sender = senders_[peer];
   const uint32_t planes = fabric_.topology().planes();
-  const uint32_t count =
-      sender.background ? planes : std::max(options_.paths, planes);
-  for (uint32_t plane = 0; plane < planes; ++plane) {
-    sender.schedulers.push_back(
+  const uint32_t each = sender.background ? 1 : options_.paths;
+  const uint32_t count = each * planes;
+  PathFacts facts = options_.facts;
+  facts.bdp_bytes /= planes;
+  facts.ack_packets = std::max(1.0, 1.0 * options_.ack_every / planes);
+  sender.planes.resize(planes);
+  for (Plane& plane : sender.planes) {
+    plane.scheduler =
         MakeScheduler(sender.background ? "round_robin" : options_.scheduler,
-                      static_cast<uint16_t>(count), random_.Next()));
+                      static_cast<uint16_t>(count), random_.Next());
+    plane.congestion = MakeCongestion(options_.congestion, facts);
+    plane.window_bytes = plane.congestion->initial().window_bytes;
   }
-  sender.congestion = MakeCongestion(options_.congestion, options_.facts);
-  sender.window_bytes = sender.congestion->initial().window_bytes;
   sender.sendable.assign((count + 63) / 64, 0);
+  sender.watched.assign((count + 63) / 64, 0);
   sender.paths.reserve(count);
   Receiver& receiver = receivers_[peer];
   DrawAckEntropies(receiver);
@@ -145,8 +165,10 @@ void PathEdge::Expect(uint32_t message) {
   const uint32_t peer = PeerFor(plan);
   Receiver& receiver = receivers_[peer];
   Port& port = ports_[plan.to];
-  arrived_[message].assign((plan.bytes + payload_bytes_ - 1) / payload_bytes_,
-                           false);
+  Arriving& arriving = arriving_[message];
+  arriving.missing =
+      static_cast<uint32_t>((plan.bytes + payload_bytes_ - 1) / payload_bytes_);
+  arriving.packets.assign(arriving.missing, false);
   if (receiver.received_bytes == receiver.expected_bytes) ++port.active;
   receiver.expected_bytes += plan.bytes;
   if (!receiver.in_turn) {
@@ -161,6 +183,7 @@ void PathEdge::Begin(uint32_t message) {
   const uint32_t peer = PeerFor(plan);
   progress_.OnStarted(message, fabric_.now());
   senders_[peer].messages.push_back({message, 0, 0});
+  senders_[peer].begun_bytes += plan.bytes;
   senders_[peer].heard = now();
   senders_[peer].ask_pause = kFirstAskRtts * options_.facts.base_rtt;
   Grant(plan.to, peer);
@@ -220,19 +243,26 @@ void PathEdge::Refresh(Sender& sender, const Path& path) {
 }
 
 bool PathEdge::HasCargo(const Sender& sender) const {
-  if (!sender.lost.empty()) return true;
-  if (sender.cut_bytes >= sender.credit_bytes) return false;
-  const Outgoing* last =
-      sender.messages.empty() ? nullptr : &sender.messages.back();
-  return last != nullptr &&
-         last->cut_bytes < progress_.workload().messages[last->message].bytes;
+  return !sender.lost.empty() ||
+         sender.cut_bytes < std::min(sender.credit_bytes, sender.begun_bytes);
+}
+
+bool PathEdge::HasRoom(const Plane& plane) const {
+  return !plane.dark && (plane.in_flight_bytes == 0 ||
+                         plane.in_flight_bytes + options_.facts.packet_bytes <=
+                             plane.window_bytes);
 }
 
 bool PathEdge::MaySend(const Sender& sender) const {
   return HasCargo(sender) &&
-         (sender.in_flight_bytes == 0 ||
-          sender.in_flight_bytes + options_.facts.packet_bytes <=
-              sender.window_bytes);
+         std::any_of(sender.planes.begin(), sender.planes.end(),
+                     [&](const Plane& plane) { return HasRoom(plane); });
+}
+
+uint32_t PathEdge::in_flight_bytes(const Sender& sender) const {
+  uint32_t bytes = 0;
+  for (const Plane& plane : sender.planes) bytes += plane.in_flight_bytes;
+  return bytes;
 }
 
 void PathEdge::Wake(uint32_t peer) {
@@ -251,8 +281,10 @@ void PathEdge::SendOne(uint32_t host, uint32_t plane) {
   for (size_t left = turns.size(); left > 0; --left) {
     const uint32_t peer = turns.front();
     turns.pop_front();
-    const bool sent = MaySend(senders_[peer]) && SendFrom(peer, plane);
-    if (MaySend(senders_[peer])) {
+    const Sender& sender = senders_[peer];
+    const bool sent = HasCargo(sender) && HasRoom(sender.planes[plane]) &&
+                      SendFrom(peer, plane);
+    if (MaySend(sender)) {
       turns.push_back(peer);
     } else {
       senders_[peer].listed = false;
@@ -263,23 +295,19 @@ void PathEdge::SendOne(uint32_t host, uint32_t plane) {
 
 bool PathEdge::SendFrom(uint32_t peer, uint32_t plane) {
   Sender& sender = senders_[peer];
-  const uint32_t planes = fabric_.topology().planes();
-  PathId id;
-  if (planes == 1) {
-    id = sender.schedulers[0]->Pick({sender.paths, sender.sendable}, now());
-  } else {
-    // Path p is of plane p mod planes.
-    uint64_t of_plane = 0;
-    for (uint32_t bit = plane; bit < 64; bit += planes) {
-      of_plane |= uint64_t{1} << bit;
-    }
-    uint64_t masked[16];
-    for (size_t w = 0; w < sender.sendable.size(); ++w) {
-      masked[w] = sender.sendable[w] & of_plane;
-    }
-    id = sender.schedulers[plane]->Pick(
-        {sender.paths, std::span(masked, sender.sendable.size())}, now());
+  const size_t planes = sender.planes.size();
+  std::span<const uint64_t> sendable = sender.sendable;
+  uint64_t of_plane[16];
+  if (planes > 1) {
+    uint64_t mask = 0;
+    for (size_t bit = plane; bit < 64; bit += planes)
+      mask |= uint64_t{1} << bit;
+    for (size_t w = 0; w < sendable.size(); ++w)
+      of_plane[w] = sendable[w] & mask;
+    sendable = std::span(of_plane, sendable.size());
   }
+  const PathId id =
+      sender.planes[plane].scheduler->Pick({sender.paths, sendable}, now());
   if (id == kNoPath) return false;
   Launch(peer, sender.paths[id.value], NextCargo(sender));
   return true;
@@ -320,15 +348,14 @@ void PathEdge::Launch(uint32_t peer, Path& path, const wire::Cargo& cargo) {
   Packet& packet = fabric_.packet(index);
   packet.bytes = options_.header_bytes + cargo.length;
   const Path::Numbered numbered = path.Send(cargo, packet.bytes, now());
-  sender.in_flight_bytes += packet.bytes;
-  packet.number = numbered.number.value;
+  PlaneOf(sender, path).in_flight_bytes += packet.bytes;
+  sender.watched[path.id().value / 64] |= uint64_t{1} << path.id().value % 64;
+  packet.number = static_cast<uint32_t>(numbered.number.value);
   packet.open_span = numbered.open_span;
-  packet.from = sender.from;
   packet.to = sender.to;
   packet.connection = peer;
   packet.path = path.id().value;
-  packet.plane =
-      static_cast<uint8_t>(path.id().value % fabric_.topology().planes());
+  packet.plane = static_cast<uint8_t>(path.id().value % sender.planes.size());
   packet.message = cargo.message.value;
   packet.offset = cargo.offset;
   packet.length = static_cast<uint16_t>(cargo.length);
@@ -363,42 +390,67 @@ void PathEdge::OnData(const Packet& packet) {
   if (receiver.trackers.empty()) return;  // Of a peer that was done with.
   AckTracker& tracker = receiver.trackers[packet.path];
   wire::PacketHeader header;
-  header.number = {packet.number};
+  header.number = wire::ExpandNumber(packet.number, 32, tracker.expected());
   header.open_span = packet.open_span;
   header.ack_now = packet.ack_now;
   header.cargo.kind =
       packet.length == 0 ? wire::CargoKind::kProbe : wire::CargoKind::kData;
   const Arrival arrival = tracker.OnPacket(header, packet.marked, now());
   receiver.waiting[packet.path / 64] |= uint64_t{1} << packet.path % 64;
+  receiver.plane = packet.plane;
   // Who asks has not heard what was said.
-  if (packet.length == 0) DrawAckEntropies(receiver);
+  if (packet.length == 0) OnAckLost(receiver);
   if (receiver.waiting_packets++ == 0) receiver.waiting_since = now();
   Port& port = ports_[packet.to];
+  Arriving& arriving = arriving_[packet.message];
+  bool whole = false;  // A message is.
   if (arrival == Arrival::kNew && packet.length > 0 &&
-      !arrived_[packet.message].empty()) {
-    auto arrived =
-        arrived_[packet.message].begin() + packet.offset / payload_bytes_;
+      !arriving.packets.empty()) {
+    auto arrived = arriving.packets.begin() + packet.offset / payload_bytes_;
     if (!*arrived) {
       *arrived = true;
+      whole = --arriving.missing == 0;
       receiver.received_bytes += packet.length;
       port.granted_bytes -=
           std::min<uint64_t>(port.granted_bytes, packet.length);
       if (receiver.received_bytes == receiver.expected_bytes) --port.active;
+      if (!swallowed_at_.empty()) Recovered(packet);
       if (!port.turn.empty()) Grant(packet.to, kNoPacket);
     } else {
-      DrawAckEntropies(receiver);
+      OnAckLost(receiver);
     }
   }
   if (receiver.waiting_packets == 0) return;  // A grant took them along.
-  // Where no more is expected, nobody will come to fill the ack.
-  if (tracker.deadline() <= now() ||
-      receiver.received_bytes == receiver.expected_bytes ||
+  // Its sender waits to hear that a message is whole.
+  if (whole || tracker.deadline() <= now() ||
       receiver.waiting_packets >= options_.ack_every) {
     SendAcks(peer);
   } else if (!receiver.timer) {
     receiver.timer = true;
     fabric_.SetTimer(ack_line_, PicosOf(options_.ack_delay), kAckDue | peer);
   }
+}
+
+uint64_t PathEdge::PlaceOf(const Packet& packet) {
+  return uint64_t{packet.message} << 32 | packet.offset;
+}
+
+void PathEdge::OnSwallowed(const Packet& packet) {
+  if (packet.report != 0 || packet.length == 0) return;
+  swallowed_at_.try_emplace(PlaceOf(packet), fabric_.now());
+}
+
+void PathEdge::Recovered(const Packet& packet) {
+  const auto at = swallowed_at_.find(PlaceOf(packet));
+  if (at == swallowed_at_.end()) return;
+  counts_.longest_recovery =
+      std::max(counts_.longest_recovery, fabric_.now() - at->second);
+  swallowed_at_.erase(at);
+}
+
+void PathEdge::OnAckLost(Receiver& receiver) {
+  receiver.repeat_until = receiver.ack_turn + kRepeatAcks;
+  DrawAckEntropies(receiver);
 }
 
 void PathEdge::DrawAckEntropies(Receiver& receiver) {
@@ -418,16 +470,34 @@ void PathEdge::SendAcks(uint32_t peer) {
   free_reports_.pop_back();
   Report& report = reports_[index];
   report.acks.clear();
-  uint32_t bytes = kAckFrameBytes;
+  std::vector<uint64_t> spoken(receiver.waiting.size());
   for (size_t w = 0; w < receiver.waiting.size(); ++w) {
     for (uint64_t bits = receiver.waiting[w]; bits != 0; bits &= bits - 1) {
       const size_t p = w * 64 + static_cast<size_t>(std::countr_zero(bits));
       const auto ack = receiver.trackers[p].TakeAck(now());
       if (!ack) continue;
       report.acks.push_back(*ack);
-      bytes += static_cast<uint32_t>(wire::kAckBlockBytes + 8 * ack->words);
+      spoken[w] |= uint64_t{1} << p % 64;
     }
     receiver.waiting[w] = 0;
+  }
+  report.news = report.acks.size();
+  report.turn = receiver.ack_turn++;
+  // Where acks die, what the one before said goes along, by another route.
+  for (wire::Ack& ack : receiver.said) {
+    if (report.turn >= receiver.repeat_until) break;
+    const uint16_t p = ack.path.value;
+    if ((spoken[p / 64] >> p % 64 & 1) != 0) continue;
+    ack.held = ack.held + (now() - receiver.said_at);
+    report.acks.push_back(ack);
+  }
+  receiver.said.assign(
+      report.acks.begin(),
+      report.acks.begin() + static_cast<std::ptrdiff_t>(report.news));
+  receiver.said_at = now();
+  uint32_t bytes = kAckFrameBytes;
+  for (const wire::Ack& ack : report.acks) {
+    bytes += static_cast<uint32_t>(wire::kAckBlockBytes + 8 * ack.words);
   }
   receiver.waiting_packets = 0;
   report.granted_bytes = receiver.told_bytes = receiver.granted_bytes;
@@ -435,19 +505,16 @@ void PathEdge::SendAcks(uint32_t peer) {
   Packet& packet = fabric_.packet(ack);
   packet.bytes = std::max(bytes, kLeastFrameBytes);
   packet.control = true;
-  packet.from = sender.to;
   packet.to = sender.from;
   packet.connection = peer;
   packet.report = index + 1;
-  packet.plane =
-      static_cast<uint8_t>(random_.Below(fabric_.topology().planes()));
+  packet.plane = receiver.plane;
   packet.route = RouteOf(
-      packet.from, packet.to,
-      receiver
-          .ack_entropies[receiver.ack_turn++ % receiver.ack_entropies.size()]);
+      sender.to, packet.to,
+      receiver.ack_entropies[report.turn % receiver.ack_entropies.size()]);
   ++counts_.acks;
   counts_.ack_bytes += packet.bytes;
-  fabric_.Send(packet.from, ack);
+  fabric_.Send(sender.to, ack);
 }
 
 void PathEdge::OnAcks(const Packet& packet) {
@@ -459,24 +526,32 @@ void PathEdge::OnAcks(const Packet& packet) {
     sender.credit_bytes = reports_[index].granted_bytes;
     sender.ask_pause = kFirstAskRtts * options_.facts.base_rtt;
   }
+  // Who has heard the ack before needs no repetition.
+  const bool missed = reports_[index].turn != sender.next_turn;
+  sender.next_turn = reports_[index].turn + 1;
   if (!sender.paths.empty()) {
-    for (const wire::Ack& ack : reports_[index].acks) {
+    const std::vector<wire::Ack>& acks = reports_[index].acks;
+    for (const wire::Ack& ack : std::span<const wire::Ack>(
+             acks.data(), missed ? acks.size() : reports_[index].news)) {
       Path& path = sender.paths[ack.path.value];
-      const uint32_t in_flight_bytes = sender.in_flight_bytes;
+      Plane& plane = PlaneOf(sender, path);
+      const uint32_t in_flight_bytes = plane.in_flight_bytes;
       const uint32_t path_bytes = path.in_flight_bytes();
       const uint64_t marked_before = path.counts().ecn_marked;
       const AckSummary summary = path.OnAck(ack, now(), settled_, now());
-      sender.in_flight_bytes -= path_bytes - path.in_flight_bytes();
+      plane.in_flight_bytes -= path_bytes - path.in_flight_bytes();
       const uint64_t marked = path.counts().ecn_marked - marked_before;
       if (summary.progress) {
+        plane.heard = now();
+        plane.dark = false;
         sender.newest_acked =
             std::max(sender.newest_acked, summary.newest_sent_at);
         sender.rtt.OnSample(now() - summary.newest_sent_at);
-        sender.window_bytes = sender.congestion
-                                  ->OnAck({now(), path.network_rtt().latest(),
-                                           summary.acked_bytes, in_flight_bytes,
-                                           static_cast<uint16_t>(marked)})
-                                  .window_bytes;
+        plane.window_bytes = plane.congestion
+                                 ->OnAck({now(), path.network_rtt().latest(),
+                                          summary.acked_bytes, in_flight_bytes,
+                                          static_cast<uint16_t>(marked)})
+                                 .window_bytes;
       }
       Learn(sender, path, summary, marked, false);
     }
@@ -488,12 +563,12 @@ void PathEdge::OnAcks(const Packet& packet) {
 
 void PathEdge::Learn(Sender& sender, Path& path, const AckSummary& summary,
                      uint64_t marked, bool silent) {
-  PathScheduler& scheduler =
-      *sender.schedulers[path.id().value % sender.schedulers.size()];
+  Plane& plane = PlaneOf(sender, path);
   const auto tell = [&](PathFeedback feedback, uint64_t packets) {
     if (packets > 0) {
-      scheduler.OnFeedback(path.id(), feedback, static_cast<uint32_t>(packets),
-                           path.network_rtt().latest());
+      plane.scheduler->OnFeedback(path.id(), feedback,
+                                  static_cast<uint32_t>(packets),
+                                  path.network_rtt().latest());
     }
   };
   tell(PathFeedback::kGood,
@@ -503,8 +578,8 @@ void PathEdge::Learn(Sender& sender, Path& path, const AckSummary& summary,
   tell(silent ? PathFeedback::kSilent : PathFeedback::kLost,
        summary.lost_packets);
   if (summary.lost_packets > summary.lost_probes) {
-    sender.window_bytes =
-        sender.congestion->OnLoss({now(), summary.lost_bytes, silent})
+    plane.window_bytes =
+        plane.congestion->OnLoss({now(), summary.lost_bytes, silent})
             .window_bytes;
   }
   Refresh(sender, path);
@@ -534,11 +609,11 @@ void PathEdge::Settle(uint32_t peer) {
       continue;
     }
     sender.messages.erase(outgoing);
-    arrived_[message] = {};
+    arriving_[message] = {};
     if (sender.messages.empty() && peers_[sender.from].size() > kManyPeers) {
       std::vector<Path>().swap(sender.paths);
       sender.entropies.clear();
-      sender.in_flight_bytes = 0;
+      sender.planes.clear();
       std::vector<AckTracker>().swap(receivers_[peer].trackers);
     }
     const auto released = progress_.OnFinished(message, fabric_.now());
@@ -580,6 +655,7 @@ void PathEdge::LookAfter(uint32_t host) {
     const uint32_t peer = peers_[host][i];
     if (senders_[peer].messages.empty()) continue;
     any = true;
+    if (now() < senders_[peer].look_at) continue;
     LookAfterPaths(peer);
     Settle(peer);  // More peers may come.
     Wake(peer);
@@ -602,43 +678,32 @@ void PathEdge::LookAfterPaths(uint32_t peer) {
   // window.
   const Duration slack =
       std::max(options_.facts.base_rtt * 3 / 2, 4 * sender.rtt.variance());
-  if (sender.in_flight_bytes == 0 && !sender.paths.empty() &&
+  if (in_flight_bytes(sender) == 0 && !sender.paths.empty() &&
       now() - sender.heard >= sender.ask_pause) {
     sender.ask_pause = 2 * sender.ask_pause;
     SendProbe(peer, sender.paths[random_.Below(sender.paths.size())]);
   }
+  for (uint32_t plane = 0; plane < sender.planes.size(); ++plane) {
+    LookAfterPlane(peer, plane, sender.rtt.smoothed() + slack);
+  }
+  // Whatever leaves after this is due no sooner.
+  sender.look_at = now() + options_.facts.base_rtt;
   size_t asked = 0;
   uint16_t silent = 0;
-  for (Path& path : sender.paths) {
-    const uint32_t path_bytes = path.in_flight_bytes();
-    const Duration usual =
-        std::max(sender.rtt.smoothed(), path.response_rtt().smoothed());
-    const Time overtaken =
-        std::min(now() - usual - slack, sender.newest_acked - slack / 2);
-    if (path_bytes > 0 && sender.rtt.has_sample() &&
-        now() - path.silence(now()) < overtaken) {
-      const AckSummary summary = path.OnOvertaken(overtaken, settled_, now());
-      sender.in_flight_bytes -= path_bytes - path.in_flight_bytes();
-      // It has nothing in flight now, so no silence will betray it: what lost
-      // its packets without a word is not asked again.
-      if (summary.lost_packets > 0) Replace(sender, path);
-      Learn(sender, path, summary, 0, false);
-    }
-    if (path.deadline() <= now()) {
-      const Path::State before = path.state();
-      const uint32_t bytes = path.in_flight_bytes();
-      const AckSummary summary = path.OnDeadline(sender.heard, settled_, now());
-      sender.in_flight_bytes -= bytes - path.in_flight_bytes();
-      if (before == Path::State::kOpen &&
-          path.state() == Path::State::kSuspect) {
-        Replace(sender, path);
+  for (size_t w = 0; w < sender.watched.size(); ++w) {
+    for (uint64_t bits = sender.watched[w]; bits != 0; bits &= bits - 1) {
+      const size_t p = w * 64 + static_cast<size_t>(std::countr_zero(bits));
+      Path& path = sender.paths[p];
+      const Time due = LookAfterPath(peer, path, slack);
+      if (path.probe_wanted()) {
+        ++asked;
+        silent = path.id().value;
+        SendProbe(peer, path);
       }
-      Learn(sender, path, summary, 0, true);
-    }
-    if (path.probe_wanted()) {
-      ++asked;
-      silent = path.id().value;
-      SendProbe(peer, path);
+      if (due == Time::Never() && path.deadline() == Time::Never()) {
+        sender.watched[w] &= ~(uint64_t{1} << p % 64);
+      }
+      sender.look_at = std::min({sender.look_at, due, path.deadline()});
     }
   }
   // Where few paths are asked, others must be, to tell a silent path from a
@@ -648,6 +713,99 @@ void PathEdge::LookAfterPaths(uint32_t peer) {
     const size_t other = (silent + 1 + random_.Below(sender.paths.size() - 1)) %
                          sender.paths.size();
     if (sender.paths[other].CanProbe()) SendProbe(peer, sender.paths[other]);
+  }
+}
+
+// A plane is a network of its own, and dies as one.
+void PathEdge::LookAfterPlane(uint32_t peer, uint32_t plane,
+                              Duration patience) {
+  Sender& sender = senders_[peer];
+  Plane& its = sender.planes[plane];
+  if (!its.dark && its.in_flight_bytes > 0 && now() - its.heard > patience &&
+      sender.heard - its.heard > patience && sender.newest_acked > its.heard) {
+    its.dark = true;
+    its.ask_pause = 4 * options_.facts.base_rtt;
+    its.ask_at = now() + its.ask_pause;
+  }
+  if (!its.dark || now() < its.ask_at) return;
+  its.ask_pause = 2 * its.ask_pause;
+  its.ask_at = now() + its.ask_pause;
+  const auto planes = static_cast<uint32_t>(sender.planes.size());
+  const auto each = static_cast<uint32_t>(sender.paths.size()) / planes;
+  Path& path = sender.paths[random_.Below(each) * planes + plane];
+  Replace(sender, path);
+  if (path.CanProbe()) SendProbe(peer, path);
+}
+
+// Returns when its oldest packet may count as overtaken.
+Time PathEdge::LookAfterPath(uint32_t peer, Path& path, Duration slack) {
+  Sender& sender = senders_[peer];
+  Plane& plane = PlaneOf(sender, path);
+  const uint32_t path_bytes = path.in_flight_bytes();
+  Time due = Time::Never();
+  if (path_bytes > 0 && sender.rtt.has_sample()) {
+    const Duration usual =
+        std::max(sender.rtt.smoothed(), path.response_rtt().smoothed());
+    const Time oldest = now() - path.silence(now());
+    // What leaves last is overtaken by nothing. Then time alone must tell, and
+    // a packet in vain takes nobody's place.
+    const bool last = !HasCargo(sender);
+    if (last) slack = slack / kLastSlackShare;
+    due = oldest + usual + slack;
+    const Time overtaken =
+        last ? now() - usual - slack
+             : std::min(now() - usual - slack, sender.newest_acked - slack / 2);
+    if (oldest < overtaken) {
+      const AckSummary summary = path.OnOvertaken(overtaken, settled_, now());
+      plane.in_flight_bytes -= path_bytes - path.in_flight_bytes();
+      // It has nothing in flight now, so no silence will betray it: what lost
+      // its packets without a word is not asked again.
+      if (summary.lost_packets > 0) Replace(sender, path);
+      Learn(sender, path, summary, 0, false);
+    }
+  }
+  if (path.deadline() <= now()) {
+    const Path::State before = path.state();
+    const uint32_t bytes = path.in_flight_bytes();
+    const AckSummary summary = path.OnDeadline(sender.heard, settled_, now());
+    plane.in_flight_bytes -= bytes - path.in_flight_bytes();
+    if (before == Path::State::kOpen && path.state() == Path::State::kSuspect) {
+      Replace(sender, path);
+    }
+    Learn(sender, path, summary, 0, true);
+  }
+  return due;
+}
+
+// What will be read of a peer, and then of its paths.
+void PathEdge::Foresee(const Packet& packet, bool soon) const {
+  const Sender& sender = senders_[packet.connection];
+  const Receiver& receiver = receivers_[packet.connection];
+  if (packet.report == 0) {
+    if (!soon) {
+      Fetch(&receiver);
+      Fetch(&arriving_[packet.message]);
+    } else if (!receiver.trackers.empty()) {
+      Fetch(&receiver.trackers[packet.path]);
+    }
+    return;
+  }
+  const Report& report = reports_[packet.report - 1];
+  if (!soon) {
+    Fetch(&report);
+    Fetch(&sender);
+  } else if (!sender.paths.empty()) {
+    for (size_t i = 0; i < report.news; ++i) {
+      Fetch(&sender.paths[report.acks[i].path.value]);
+    }
+  }
+}
+
+void PathEdge::ForeseeIdle(uint32_t host, bool soon) const {
+  if (!soon) {
+    Fetch(&turns_[host]);
+  } else if (!turns_[host].empty()) {
+    Fetch(&senders_[turns_[host].front()]);
   }
 }
 

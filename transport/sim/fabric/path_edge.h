@@ -31,7 +31,7 @@ namespace hawser::sim {
 struct PathEdgeOptions {
   std::string scheduler = "adaptive";
   std::string congestion = "nscc";
-  uint32_t paths = 64;         // Per peer, 1..1024, all planes.
+  uint32_t paths = 64;         // Per peer and plane; 1024 at most in all.
   uint32_t header_bytes = 64;  // Of a data packet on the wire.
   // An ack packet is due after so many packets on all paths of a peer
   // together, and this long after the first that waits.
@@ -48,6 +48,8 @@ struct PathEdgeCounts {
   uint64_t resent = 0, resent_bytes = 0;
   uint64_t spurious = 0;  // Of those, not lost after all.
   uint64_t acks = 0, ack_bytes = 0, probes = 0, suspects = 0;
+  // The longest time from when a dark link swallowed bytes until they arrived.
+  Picos longest_recovery = 0;
 };
 
 class PathEdge {
@@ -64,31 +66,55 @@ class PathEdge {
   void OnArrival(uint32_t host, PacketIndex index);
   void OnNicIdle(uint32_t host, uint32_t plane) { SendOne(host, plane); }
   void OnTimer(uint32_t what);
+  void OnSwallowed(const Packet& packet);
+  void Foresee(const Packet& packet, bool soon) const;
+  void ForeseeIdle(uint32_t host, bool soon) const;
 
  private:
   struct Outgoing {  // A message, or what is left of it.
     uint32_t message = 0;
     uint64_t cut_bytes = 0, settled_bytes = 0;
   };
-  // The sending half of a peer.
-  struct Sender {
-    uint32_t from = 0, to = 0;
-    std::vector<Path> paths;
-    std::vector<uint64_t> sendable;
-    std::vector<std::unique_ptr<PathScheduler>> schedulers;  // Of each plane.
+  // What all paths of a peer in one plane have in common.
+  struct Plane {
+    std::unique_ptr<PathScheduler> scheduler;
     std::unique_ptr<CongestionControl> congestion;
     uint32_t window_bytes = 0, in_flight_bytes = 0;
+    Time heard;  // When an ack last told of an arrival here.
+    // Nothing comes through it, while the peer is heard by others: it carries
+    // probes only, and is asked again then.
+    bool dark = false;
+    Time ask_at;
+    Duration ask_pause;
+  };
+  // The sending half of a peer.
+  struct Sender {
+    Sender() = default;
+    Sender(Sender&&) = default;  // Paths cannot be copied.
+
+    uint32_t from = 0, to = 0;
+    std::vector<Path> paths;  // Path p is of plane p mod planes.
+    std::vector<uint64_t> sendable;
+    std::vector<uint64_t> watched;  // Those that may have a deadline.
+    Time look_at;                   // None has one before.
+    std::vector<Plane> planes;
     std::deque<Outgoing> messages;    // Open ones, oldest first.
     std::deque<wire::Cargo> lost;     // To be sent again, oldest first.
     std::vector<uint16_t> entropies;  // Of each path.
-    uint64_t cut_bytes = 0;           // Of all messages, ever.
+    uint64_t begun_bytes = 0;         // Of all messages, ever.
+    uint64_t cut_bytes = 0;           // Of these.
     uint64_t credit_bytes = 0;        // Up to which cutting is admitted.
     Time heard;
-    Duration ask_pause;  // Until it asks, should no credit come.
-    Time newest_acked;   // When the newest packet that was acked had left.
-    RttEstimator rtt;    // Over all paths.
+    Duration ask_pause;      // Until it asks, should no credit come.
+    Time newest_acked;       // When the newest packet that was acked had left.
+    RttEstimator rtt;        // Over all paths.
+    uint32_t next_turn = 0;  // Of the ack that would have missed none.
     bool listed = false;
     bool background = false;
+  };
+  struct Arriving {  // A message at its receiver: which packets came.
+    std::vector<bool> packets;
+    uint32_t missing = 0;
   };
   // The receiving half.
   struct Receiver {
@@ -106,6 +132,10 @@ class PathEdge {
     // that was acked, for that ack has died.
     std::array<uint16_t, 4> ack_entropies = {};
     uint32_t ack_turn = 0;
+    uint8_t plane = 0;            // By which data came last, and acks leave.
+    uint32_t repeat_until = 0;    // This turn, each ack repeats the last one.
+    std::vector<wire::Ack> said;  // By the latest ack, the first time.
+    Time said_at;
   };
   // The receiving side of a host.
   struct Port {
@@ -121,7 +151,12 @@ class PathEdge {
   void Grant(uint32_t host, uint32_t but);
   void Refresh(Sender& sender, const Path& path);
   bool HasCargo(const Sender& sender) const;
+  bool HasRoom(const Plane& plane) const;
   bool MaySend(const Sender& sender) const;
+  Plane& PlaneOf(Sender& sender, const Path& path) {
+    return sender.planes[path.id().value % sender.planes.size()];
+  }
+  uint32_t in_flight_bytes(const Sender& sender) const;
   void Wake(uint32_t peer);
   void SendOne(uint32_t host, uint32_t plane);
   bool SendFrom(uint32_t peer, uint32_t plane);
@@ -129,6 +164,9 @@ class PathEdge {
   wire::Cargo NextCargo(Sender& sender);
   void Launch(uint32_t peer, Path& path, const wire::Cargo& cargo);
   void OnData(const Packet& packet);
+  static uint64_t PlaceOf(const Packet& packet);
+  void Recovered(const Packet& packet);
+  void OnAckLost(Receiver& receiver);
   void DrawAckEntropies(Receiver& receiver);
   void SendAcks(uint32_t peer);
   void OnAcks(const Packet& packet);
@@ -137,6 +175,8 @@ class PathEdge {
   void Settle(uint32_t peer);
   void LookAfter(uint32_t host);
   void LookAfterPaths(uint32_t peer);
+  void LookAfterPlane(uint32_t peer, uint32_t plane, Duration patience);
+  Time LookAfterPath(uint32_t peer, Path& path, Duration slack);
   void Replace(Sender& sender, const Path& path);
   Time now() const { return Time::FromNanos(fabric_.now() / 1000); }
 
@@ -150,17 +190,20 @@ class PathEdge {
   std::vector<Receiver> receivers_;           // By peer.
   std::vector<std::vector<uint32_t>> peers_;  // Of each host, as a sender.
   std::unordered_map<uint64_t, uint32_t> peer_of_;  // By (from, to).
-  std::vector<std::vector<bool>> arrived_;          // Of each message.
+  std::vector<Arriving> arriving_;                  // Each message.
   std::vector<std::deque<uint32_t>> turns_;  // Of each host: who may send.
   std::vector<bool> looking_;                // Each host's timer is set.
   std::vector<Port> ports_;
   struct Report {
     std::vector<wire::Ack> acks;
+    size_t news = 0;  // The first so many; the rest repeats the report before.
+    uint32_t turn = 0;
     uint64_t granted_bytes = 0;
   };
   std::vector<Report> reports_;
   std::vector<uint32_t> free_reports_;
   SettledList settled_;
+  std::unordered_map<uint64_t, Picos> swallowed_at_;  // By message and offset.
   PathEdgeCounts counts_;
 };
 

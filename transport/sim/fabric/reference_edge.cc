@@ -121,7 +121,6 @@ bool ReferenceEdge::SendOne(uint32_t host) {
     Packet& packet = fabric_.packet(index);
     packet.length = static_cast<uint16_t>(LengthOf(message, number));
     packet.bytes = packet.length + options_.header_bytes;
-    packet.from = host;
     packet.to = plan.to;
     packet.message = message;
     packet.number = number;
@@ -164,7 +163,7 @@ void ReferenceEdge::OnData(uint32_t host, const Packet& packet) {
     ++receiver.packets;
     receiver.unacked_bytes += packet.bytes;
   }
-  receiver.unacked.push_back(static_cast<uint32_t>(packet.number));
+  receiver.unacked.push_back(packet.number);
   if (!is_new || packet.marked || packet.ack_now || receiver.packets == 1 ||
       receiver.packets == receiver.arrived.size() ||
       receiver.unacked_bytes >= options_.ack_every_bytes) {
@@ -183,7 +182,7 @@ void ReferenceEdge::SendReport(uint32_t host, const Packet& about,
   Receiver& receiver = receivers_[about.message];
   reports_[report].clear();
   if (trimmed) {
-    reports_[report].push_back(static_cast<uint32_t>(about.number));
+    reports_[report].push_back(about.number);
   } else {
     reports_[report].swap(receiver.unacked);
     receiver.unacked_bytes = 0;
@@ -193,14 +192,13 @@ void ReferenceEdge::SendReport(uint32_t host, const Packet& about,
   packet.bytes = options_.header_bytes;
   packet.control = true;
   packet.trimmed = trimmed;
-  packet.from = host;
-  packet.to = about.from;
+  packet.to = progress_.workload().messages[about.message].from;
   packet.message = about.message;
   packet.number = about.number;
   packet.marked = false;
   packet.ack_now = about.marked;  // The echo of the mark.
   packet.path = about.path;
-  packet.route = RouteOf(host, about.from, about.path);
+  packet.route = RouteOf(host, packet.to, about.path);
   packet.sent_at = about.sent_at;
   packet.report = report + 1;
   ++counts_.acks;
@@ -218,10 +216,9 @@ void ReferenceEdge::OnReport(const Packet& packet) {
     if (sent.open && !sent.acked) {
       sent.open = false;
       const uint32_t bytes =
-          LengthOf(packet.message, static_cast<uint32_t>(packet.number)) +
-          options_.header_bytes;
+          LengthOf(packet.message, packet.number) + options_.header_bytes;
       sender.in_flight_bytes -= bytes;
-      sender.again.push_back(static_cast<uint32_t>(packet.number));
+      sender.again.push_back(packet.number);
       sender.scheduler->OnFeedback({packet.path}, PathFeedback::kLost, 1, {});
       sender.window_bytes =
           sender.congestion->OnLoss({now, bytes, false}).window_bytes;

@@ -53,6 +53,17 @@ class ReferenceEdge {
   void OnArrival(uint32_t host, PacketIndex index);
   void OnNicIdle(uint32_t host, uint32_t plane);
   void OnTimer(uint32_t what);
+  void OnSwallowed(const Packet&) {}
+  void ForeseeIdle(uint32_t host, bool) const {
+    __builtin_prefetch(&turns_[host]);
+  }
+  void Foresee(const Packet& packet, bool) const {
+    if (packet.report != 0) {
+      __builtin_prefetch(&senders_[packet.message]);
+    } else {
+      __builtin_prefetch(&receivers_[packet.message]);
+    }
+  }
 
  private:
   struct Sender {
