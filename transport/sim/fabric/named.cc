@@ -50,6 +50,16 @@ std::string SlowSpines(int spines) {
   return absl::StrCat(R"("links": [)", absl::StrJoin(links, ", "), "]");
 }
 
+// Every link of plane 0 between leaves and spines loses all; hosts do not know.
+std::string DeadPlane() {
+  std::vector<std::string> links;
+  for (const char* kind : {"up", "down"}) {
+    links.push_back(absl::StrCat(
+        R"({"kind": ")", kind, R"(", "uplink": -1, "plane": 0, "share": 0})"));
+  }
+  return absl::StrCat(R"("links": [)", absl::StrJoin(links, ", "), "]");
+}
+
 std::string Scenario(const std::vector<std::string>& parts) {
   return absl::StrCat("{", absl::StrJoin(parts, ",\n "), "}");
 }
@@ -144,6 +154,18 @@ std::vector<NamedScenario> MakeScenarios() {
                  Send(permutation, "8 MB")})},
       {"planes", "permutation, 128 hosts of 4 planes, 8 MB at 400G",
        Scenario({LeafSpine(128, 16, 4), Send(permutation, "8 MB")})},
+      {"planes_dead", "the same with 64 MB, one plane dark",
+       Scenario(
+           {LeafSpine(128, 16, 4), DeadPlane(), Send(permutation, "64 MB")})},
+      {"rails", "all-to-all of 8 servers of 8 NICs each, on 8 rails",
+       Scenario({R"("topology": {"tiers": 2, "hosts": 64,)"
+                 R"( "hosts_per_leaf": 8, "uplinks_per_leaf": 8, "rails": 8,)"
+                 R"( "rate": "400 Gbps"})",
+                 Send("all_to_all", "1 MB", R"(, "window": 4)")})},
+      {"tornado", "shift by half of 1,024 hosts, 2 MB at 100G",
+       Scenario({FatTree1024("100 Gbps"), Send("shift", "2 MB")})},
+      {"halving", "halving-doubling all-reduce of 64 MB, 128 hosts at 400G",
+       Scenario({FatTree128("400 Gbps"), Send("halving_doubling", "64 MB")})},
       {"two_sites", "shift between two sites 50 km apart, 64 MB at 100G",
        Scenario({R"("topology": {"tiers": 3, "hosts": 64,)"
                  R"( "hosts_per_leaf": 8, "uplinks_per_leaf": 8,)"
