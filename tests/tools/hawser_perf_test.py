@@ -24,7 +24,7 @@ PEER_TIMEOUT_MS = 60_000
 SHORT_PEER_TIMEOUT_MS = 1000
 # In which a client whose server fell silent must have ended: the short timeout,
 # and what a busy machine adds.
-END_LIMIT_S = 30
+END_LIMIT_S = 10
 
 
 def start(*options, before=None, **environment):
