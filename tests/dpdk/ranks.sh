@@ -3,13 +3,14 @@
 #   ranks.sh KIND BUILD_DIRECTORY RANKS [ARGUMENT...]
 # KIND: memif (RANKS: 2, 4, 8; shared memory, a cable between any two ranks),
 # af_packet or af_xdp (root alone; a bridge). RANKS_PLANES: how many such
-# bridges. RANKS_EAL: where memory comes from, and how much.
+# bridges, br0, br1...; RANKS_CONDITIONS: commands that make them worse before
+# anybody starts. RANKS_EAL: where memory comes from, and how much.
 # Exits with the first rank's failure, with 77 and a reason where there are no
 # such ports, or 0.
 set -euo pipefail
 
 skip() { echo "skipped: $*"; exit 77; }
-[ $# -ge 3 ] || { sed -n '2,9s/^# \{0,1\}//p' "$0"; exit 2; }
+[ $# -ge 3 ] || { sed -n '2,10s/^# \{0,1\}//p' "$0"; exit 2; }
 all=("$@")
 kind=$1 build=$2 ranks=$3
 shift 3
@@ -67,6 +68,8 @@ for ((rank = 0; rank < ranks; rank++)); do
   if [ "$kind" = memif ]; then memif_ports "$rank"; else bridge_ports "$rank"; fi
   eals[rank]=$eal portss[rank]=$ports
 done
+
+eval "${RANKS_CONDITIONS-}"
 
 pids=()
 for ((rank = 0; rank < ranks; rank++)); do

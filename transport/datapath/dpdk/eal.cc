@@ -161,26 +161,6 @@ struct Log {
   }
 };
 
-// What is known to mend what DPDK complains of.
-std::string Mend(const std::string& words) {
-  const auto says = [&](const char* what) {
-    return words.find(what) != std::string::npos;
-  };
-  if (geteuid() != 0 &&
-      (says("AF_PACKET") || says("xdp") || says("XDP") || says("TUN") ||
-       says("not permitted") || says("ermission"))) {
-    return "; to mend it: run as root, or setcap "
-           "cap_net_raw,cap_net_admin,cap_bpf,cap_ipc_lock+ep PROGRAM";
-  }
-  if (says("interface") || says("No such device")) {
-    return "; to mend it: name an interface that `ip link` shows";
-  }
-  if (says("get hugepage") || says("hugepages")) {
-    return "; to mend it: echo 512 > /proc/sys/vm/nr_hugepages";
-  }
-  return "";
-}
-
 struct Start {
   std::string arguments;
   std::string error;  // Empty: it has started.
@@ -244,6 +224,25 @@ bool StartEal(const std::string& arguments, std::string* error) {
              start.arguments + "\", and starts only once";
   }
   return error->empty();
+}
+
+std::string Mend(const std::string& words) {
+  const auto says = [&](const char* what) {
+    return words.find(what) != std::string::npos;
+  };
+  if (geteuid() != 0 &&
+      (says("AF_PACKET") || says("xdp") || says("XDP") || says("TUN") ||
+       says("not permitted") || says("ermission"))) {
+    return "; to mend it: run as root, or setcap "
+           "cap_net_raw,cap_net_admin,cap_bpf,cap_ipc_lock+ep PROGRAM";
+  }
+  if (says("interface") || says("No such device")) {
+    return "; to mend it: name an interface that `ip link` shows";
+  }
+  if (says("get hugepage") || says("hugepages")) {
+    return "; to mend it: echo 512 > /proc/sys/vm/nr_hugepages";
+  }
+  return "";
 }
 
 std::string LastWords() {

@@ -14,6 +14,9 @@ namespace hawser {
 // processes do not meet and leave nothing behind; one lcore; no telemetry.
 bool StartEal(const std::string& arguments, std::string* error);
 
+// "; to mend it: ..." for what these words complain of; or empty.
+std::string Mend(const std::string& words);
+
 // The end of what DPDK had to say lately, one line.
 std::string LastWords();
 

@@ -150,15 +150,16 @@ bool FindPort(const std::string& name, uint16_t* id, std::string* error) {
   }
   *error = "DPDK has no port \"" + name + "\" (" +
            (there.empty() ? "it has none" : "it has " + there) + ")";
-  if (const std::string said = LastWords(); !said.empty()) {
-    *error += "; it said: " + said;
-  }
+  const std::string said = LastWords();
+  if (!said.empty()) *error += "; it said: " + said;
   std::error_code none;
   if (std::filesystem::exists("/sys/bus/pci/devices/" + name, none)) {
     *error +=
         "; to mend it: modprobe vfio-pci && dpdk-devbind.py "
         "--bind=vfio-pci " +
         name;
+  } else if (const std::string mend = Mend(said); !mend.empty()) {
+    *error += mend;
   } else {
     *error += "; to mend it: HAWSER_DPDK_EAL=\"--vdev=" + name + ",...\"";
   }
