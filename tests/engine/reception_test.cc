@@ -1,32 +1,17 @@
 #include "transport/engine/reception.h"
 
 #include <arpa/inet.h>
-#include <dirent.h>
 #include <netinet/in.h>
 #include <sys/resource.h>
 #include <unistd.h>
 
 #include <set>
 
+#include "tests/engine/doors.h"
 #include "tests/engine/loopback.h"
 
 namespace hawser {
 namespace {
-
-// As docs/wire.md draws it.
-uint16_t PortOf(const Listener& listener) {
-  uint16_t port;
-  std::memcpy(&port, listener.handle().data() + 34, sizeof port);
-  return port;
-}
-
-int OpenDescriptors() {
-  int count = 0;
-  DIR* dir = opendir("/proc/self/fd");
-  while (readdir(dir) != nullptr) ++count;
-  closedir(dir);
-  return count;
-}
 
 // A plain TCP connection to a port of this host; -1 if it is refused.
 int Knock(uint16_t port) {
@@ -53,7 +38,7 @@ TEST(Reception, Enter__a_thousand_listeners_share_a_port) {
   std::set<uint16_t> ports;
   for (int i = 0; i < 1000; ++i) {
     listeners.push_back(MakeListener(*endpoint));
-    ports.insert(PortOf(*listeners.back()));
+    ports.insert(PortOf(listeners.back()->handle()));
   }
   EXPECT_EQ(ports.size(), 1u);
   EXPECT_EQ(OpenDescriptors(), before + 2);  // The door, and the watch.
@@ -64,7 +49,7 @@ TEST(Reception, Enter__a_thousand_listeners_share_a_port) {
 TEST(Reception, Leave__the_last_one_closes_the_doors) {
   const auto endpoint = MakeEndpoint();
   auto one = MakeListener(*endpoint), other = MakeListener(*endpoint);
-  const uint16_t port = PortOf(*one);
+  const uint16_t port = PortOf(one->handle());
   one.reset();
   const int fd = Knock(port);
   EXPECT_GE(fd, 0);
@@ -166,7 +151,7 @@ TEST(Reception, Accept__the_oldest_silent_one_gives_way) {
   const auto listener = MakeListener(*to);
   std::vector<int> strangers;
   for (size_t i = 0; i < kStrangers; ++i) {
-    strangers.push_back(Knock(PortOf(*listener)));
+    strangers.push_back(Knock(PortOf(listener->handle())));
     ASSERT_GE(strangers.back(), 0);
     EXPECT_EQ(AcceptOnce(*listener), nullptr);
   }

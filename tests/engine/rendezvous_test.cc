@@ -3,7 +3,6 @@
 #include "transport/engine/rendezvous.h"
 
 #include <arpa/inet.h>
-#include <dirent.h>
 #include <fcntl.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
@@ -13,6 +12,7 @@
 #include <cerrno>
 #include <random>
 
+#include "tests/engine/doors.h"
 #include "tests/engine/loopback.h"
 #include "transport/wire/handshake.h"
 
@@ -28,19 +28,6 @@ uint64_t NonceOf(const ListenHandle& handle) {
   uint64_t nonce;
   std::memcpy(&nonce, handle.data() + 24, sizeof nonce);
   return nonce;
-}
-uint16_t PortOf(const ListenHandle& handle) {
-  uint16_t port;
-  std::memcpy(&port, handle.data() + 34, sizeof port);
-  return port;
-}
-
-int OpenDescriptors() {
-  int count = 0;
-  DIR* dir = opendir("/proc/self/fd");
-  while (readdir(dir) != nullptr) ++count;
-  closedir(dir);
-  return count;
 }
 
 // A plain TCP connection to a listener.
