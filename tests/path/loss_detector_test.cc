@@ -220,6 +220,7 @@ TEST(LossDetector, OnSilence__all_that_is_open_is_lost) {
   EXPECT_EQ(summary.lost_packets, 3u);
   EXPECT_EQ(summary.lost_bytes, 3 * kBytes);
   EXPECT_FALSE(summary.progress);
+  EXPECT_TRUE(summary.silent);
   EXPECT_EQ(f.log.open_packets(), 0u);
 }
 

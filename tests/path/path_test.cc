@@ -270,7 +270,8 @@ TEST(Path, OnAck__marks_are_counted_forward_only) {
   f.Send(10);
   f.Ack(0, 3, Duration(), 65'535);  // The peer's count began long ago.
   EXPECT_EQ(f.path.counts().ecn_marked, 65'535u);
-  f.Ack(4, 6, Duration(), 2);  // Wrapped: three more.
+  // Wrapped: three more.
+  EXPECT_EQ(f.Ack(4, 6, Duration(), 2).marked_packets, 3u);
   EXPECT_EQ(f.heard.acks.back().ecn_marked_packets, 3);
   f.Ack(1, 3, Duration(), 65'535);  // An old one, late.
   f.Ack(4, 6, Duration(), 1);       // And one of the same largest.

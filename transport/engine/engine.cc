@@ -260,7 +260,7 @@ void Engine::LookAfter(Peer& peer, Time now) {
           path.state() == Path::State::kSuspect) {
         metrics_.paths_suspected.Add(1);
       }
-      Learn(peer, path, summary, 0);
+      Learn(peer, path, summary);
       Settle(peer, now);
       // Its way may be wedged; and as long as it is silent, each new one is
       // another chance.

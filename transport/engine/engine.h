@@ -121,8 +121,7 @@ class Engine {
               Time now);
   void Settle(Peer& peer, Time now);  // What is in settled_.
   void TakeBuried(uint16_t plane, Time now);
-  void Learn(Peer& peer, Path& path, const AckSummary& summary,
-             uint64_t marked);
+  void Learn(Peer& peer, const Path& path, const AckSummary& summary);
 
   // outbound.cc
   bool TakeRequests(Time now);

@@ -177,7 +177,6 @@ void Engine::OnAcks(Peer& peer, std::span<const std::byte> bytes,
     Path& path = peer.paths[ack.path.value];
     ack.largest = path.ExpandAck(static_cast<uint32_t>(ack.largest.value));
     const Path::State before = path.state();
-    const uint64_t marked_before = path.counts().ecn_marked;
     const AckSummary summary = path.OnAck(ack, now - waited, settled_, now);
     if (!summary.valid) {
       metrics_.packets_malformed.Add(1);
@@ -189,27 +188,15 @@ void Engine::OnAcks(Peer& peer, std::span<const std::byte> bytes,
     if (before == Path::State::kSuspect && path.state() == Path::State::kOpen) {
       metrics_.paths_reopened.Add(1);
     }
-    Learn(peer, path, summary, path.counts().ecn_marked - marked_before);
+    Learn(peer, path, summary);
     Settle(peer, now);
   }
 }
 
-void Engine::Learn(Peer& peer, Path& path, const AckSummary& summary,
-                   uint64_t marked) {
+void Engine::Learn(Peer& peer, const Path& path, const AckSummary& summary) {
   metrics_.packets_lost.Add(summary.lost_packets);
   metrics_.packets_spurious.Add(summary.spurious_packets);
-  const auto tell = [&](PathFeedback feedback, uint64_t packets) {
-    if (packets > 0) {
-      peer.scheduler->OnFeedback(path.id(), feedback,
-                                 static_cast<uint32_t>(packets),
-                                 path.network_rtt().latest());
-    }
-  };
-  tell(PathFeedback::kGood,
-       summary.acked_packets -
-           std::min<uint64_t>(summary.acked_packets, marked));
-  tell(PathFeedback::kMarked, marked);
-  tell(PathFeedback::kLost, summary.lost_packets);
+  Tell(*peer.scheduler, path, summary);
 }
 
 void Engine::Settle(Peer& peer, Time now) {

@@ -63,6 +63,7 @@ AckSummary LossDetector::OnOvertaken(Time sent_before, SentLog& log,
 AckSummary LossDetector::OnSilence(SentLog& log, PathId path,
                                    SettledList& out) {
   AckSummary summary;
+  summary.silent = true;
   while (log.open_packets() > 0) {
     SettleAsLost(log.oldest_open(), log, path, summary, out);
   }

@@ -38,6 +38,9 @@ struct AckSummary {
   uint32_t spurious_packets = 0;     // Acked after they were called lost.
   uint32_t largest_acked_bytes = 0;  // One packet; lost before or not.
   uint32_t largest_lost_bytes = 0;
+  // Newly reported as marked, perhaps acked before; Path fills it in.
+  uint32_t marked_packets = 0;
+  bool silent = false;  // It was silence that told.
   Time newest_sent_at;  // Of the newest packet newly acked; if progress.
   bool newest_is_largest = false;  // It is the one that `held` speaks of.
 };

@@ -106,10 +106,11 @@ AckSummary Path::OnAck(const wire::Ack& ack, Time arrived_at, SettledList& out,
                        Time now) {
   latest_ = std::max(latest_, now);
   const uint32_t in_flight_bytes = log_.in_flight_bytes();
-  const AckSummary summary = losses_.OnAck(ack, log_, id_, ReorderTime(), out);
+  AckSummary summary = losses_.OnAck(ack, log_, id_, ReorderTime(), out);
   if (!summary.valid) return summary;
   Count(summary);
   const uint16_t marked = TakeMarks(ack);
+  summary.marked_packets = marked;
   Trim();
   if (summary.lost_packets > 0) size_.OnLoss();
   if (summary.progress) {

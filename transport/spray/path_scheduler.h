@@ -56,4 +56,8 @@ class PathScheduler {
                           Duration rtt) = 0;
 };
 
+// Tells a scheduler what `path` has just learned of its packets.
+void Tell(PathScheduler& scheduler, const Path& path,
+          const AckSummary& summary);
+
 }  // namespace hawser

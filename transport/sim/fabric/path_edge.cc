@@ -537,23 +537,22 @@ void PathEdge::OnAcks(const Packet& packet) {
       Plane& plane = PlaneOf(sender, path);
       const uint32_t in_flight_bytes = plane.in_flight_bytes;
       const uint32_t path_bytes = path.in_flight_bytes();
-      const uint64_t marked_before = path.counts().ecn_marked;
       const AckSummary summary = path.OnAck(ack, now(), settled_, now());
       plane.in_flight_bytes -= path_bytes - path.in_flight_bytes();
-      const uint64_t marked = path.counts().ecn_marked - marked_before;
       if (summary.progress) {
         plane.heard = now();
         plane.dark = false;
         sender.newest_acked =
             std::max(sender.newest_acked, summary.newest_sent_at);
         sender.rtt.OnSample(now() - summary.newest_sent_at);
-        plane.window_bytes = plane.congestion
-                                 ->OnAck({now(), path.network_rtt().latest(),
-                                          summary.acked_bytes, in_flight_bytes,
-                                          static_cast<uint16_t>(marked)})
-                                 .window_bytes;
+        plane.window_bytes =
+            plane.congestion
+                ->OnAck({now(), path.network_rtt().latest(),
+                         summary.acked_bytes, in_flight_bytes,
+                         static_cast<uint16_t>(summary.marked_packets)})
+                .window_bytes;
       }
-      Learn(sender, path, summary, marked, false);
+      Learn(sender, path, summary);
     }
     Settle(peer);
   }
@@ -561,25 +560,12 @@ void PathEdge::OnAcks(const Packet& packet) {
   Wake(peer);
 }
 
-void PathEdge::Learn(Sender& sender, Path& path, const AckSummary& summary,
-                     uint64_t marked, bool silent) {
+void PathEdge::Learn(Sender& sender, Path& path, const AckSummary& summary) {
   Plane& plane = PlaneOf(sender, path);
-  const auto tell = [&](PathFeedback feedback, uint64_t packets) {
-    if (packets > 0) {
-      plane.scheduler->OnFeedback(path.id(), feedback,
-                                  static_cast<uint32_t>(packets),
-                                  path.network_rtt().latest());
-    }
-  };
-  tell(PathFeedback::kGood,
-       summary.acked_packets -
-           std::min<uint64_t>(summary.acked_packets, marked));
-  tell(PathFeedback::kMarked, marked);
-  tell(silent ? PathFeedback::kSilent : PathFeedback::kLost,
-       summary.lost_packets);
+  Tell(*plane.scheduler, path, summary);
   if (summary.lost_packets > summary.lost_probes) {
     plane.window_bytes =
-        plane.congestion->OnLoss({now(), summary.lost_bytes, silent})
+        plane.congestion->OnLoss({now(), summary.lost_bytes, summary.silent})
             .window_bytes;
   }
   Refresh(sender, path);
@@ -761,7 +747,7 @@ Time PathEdge::LookAfterPath(uint32_t peer, Path& path, Duration slack) {
       // It has nothing in flight now, so no silence will betray it: what lost
       // its packets without a word is not asked again.
       if (summary.lost_packets > 0) Replace(sender, path);
-      Learn(sender, path, summary, 0, false);
+      Learn(sender, path, summary);
     }
   }
   if (path.deadline() <= now()) {
@@ -772,7 +758,7 @@ Time PathEdge::LookAfterPath(uint32_t peer, Path& path, Duration slack) {
     if (before == Path::State::kOpen && path.state() == Path::State::kSuspect) {
       Replace(sender, path);
     }
-    Learn(sender, path, summary, 0, true);
+    Learn(sender, path, summary);
   }
   return due;
 }

@@ -170,8 +170,7 @@ class PathEdge {
   void DrawAckEntropies(Receiver& receiver);
   void SendAcks(uint32_t peer);
   void OnAcks(const Packet& packet);
-  void Learn(Sender& sender, Path& path, const AckSummary& summary,
-             uint64_t marked, bool silent);
+  void Learn(Sender& sender, Path& path, const AckSummary& summary);
   void Settle(uint32_t peer);
   void LookAfter(uint32_t host);
   void LookAfterPaths(uint32_t peer);
