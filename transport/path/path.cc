@@ -38,34 +38,29 @@ constexpr int64_t kHostPauseTimeouts = 8;
 
 Path::Path(PathId id, std::unique_ptr<CongestionControl> congestion,
            const PathOptions& options)
+    : Path(id, std::make_shared<Window>(std::move(congestion)), options) {}
+
+Path::Path(PathId id, std::shared_ptr<Window> window,
+           const PathOptions& options)
     : id_(id),
-      pacer_(options.burst_bytes),
-      congestion_(std::move(congestion)),
+      window_(std::move(window)),
       acks_(id, options.ack_every, options.ack_delay),
       options_(options) {
-  Obey(congestion_->initial());
+  window_->OnJoined();
 }
 
 bool Path::CanSend(uint32_t bytes, Time now) const {
   const uint64_t remembered = log_.end().value - log_.begin().value;
   return state_ == State::kOpen &&
          remembered + kProbeRoomPackets < wire::kAckWindow &&
-         (log_.in_flight_bytes() == 0 ||
-          uint64_t{log_.in_flight_bytes()} + bytes <=
-              allowance_.window_bytes) &&
-         pacer_.CanSend(now);
+         window_->CanSend(bytes, now);
 }
 
 Time Path::deadline() const {
   if (state_ == State::kSuspect) return next_probe_;
   Time due = Time::Never();
   if (log_.open_packets() > 0) due = tail_probed_ ? judge_at_ : ProbeAt();
-  const bool window_open = log_.in_flight_bytes() == 0 ||
-                           log_.in_flight_bytes() < allowance_.window_bytes;
-  if (window_open && !pacer_.CanSend(latest_)) {
-    due = std::min(due, pacer_.next());
-  }
-  return due;
+  return std::min(due, window_->deadline(latest_));
 }
 
 Duration Path::silence(Time now) const {
@@ -105,7 +100,7 @@ uint32_t Path::larger_probe_bytes(uint32_t ceiling_bytes, Time now) const {
 AckSummary Path::OnAck(const wire::Ack& ack, Time arrived_at, SettledList& out,
                        Time now) {
   latest_ = std::max(latest_, now);
-  const uint32_t in_flight_bytes = log_.in_flight_bytes();
+  const uint32_t in_flight_bytes = window_->in_flight_bytes();
   AckSummary summary = losses_.OnAck(ack, log_, id_, ReorderTime(), out);
   if (!summary.valid) return summary;
   Count(summary);
@@ -130,15 +125,15 @@ AckSummary Path::OnAck(const wire::Ack& ack, Time arrived_at, SettledList& out,
     }
     const Duration rtt =
         network_rtt_.has_sample() ? network_rtt_.latest() : response;
-    Obey(congestion_->OnAck({now, std::max(rtt, Duration::Nanos(1)),
-                             summary.acked_bytes, in_flight_bytes, marked}));
+    window_->OnAck({now, std::max(rtt, Duration::Nanos(1)), summary.acked_bytes,
+                    in_flight_bytes, marked});
   }
   if (summary.largest_lost_bytes > summary.largest_acked_bytes) {
     size_.OnLost(summary.largest_lost_bytes, now);
   }
   // A probe may have been too large for the path; that is no congestion.
   if (summary.lost_packets > summary.lost_probes) {
-    Obey(congestion_->OnLoss({now, summary.lost_bytes, false}));
+    window_->OnLoss({now, summary.lost_bytes, false});
   }
   return summary;
 }
@@ -151,7 +146,7 @@ AckSummary Path::OnOvertaken(Time sent_before, SettledList& out, Time now) {
   Count(summary);
   Trim();
   if (summary.lost_packets > summary.lost_probes) {
-    Obey(congestion_->OnLoss({now, summary.lost_bytes, false}));
+    window_->OnLoss({now, summary.lost_bytes, false});
   }
   return summary;
 }
@@ -227,7 +222,7 @@ Path::Numbered Path::Send(const wire::Cargo& cargo, uint32_t wire_bytes,
   }
   Trim();
   const PacketNumber number = log_.Add(cargo, wire_bytes, now);
-  pacer_.OnSent(wire_bytes, now);
+  if (state_ == State::kOpen) window_->OnSent(wire_bytes, now);
   ++counts_.packets_sent;
   counts_.bytes_sent += wire_bytes;
   if (cargo.resend) ++counts_.packets_resent;
@@ -263,15 +258,12 @@ void Path::Trim() {
   log_.Trim({end - std::min(end, kRememberPackets)});
 }
 
-void Path::Obey(const Allowance& allowance) {
-  allowance_ = allowance;
-  pacer_.SetRate(allowance.pacing);
-  // More than a window never leaves at once. Without this, a window below a
-  // packet would save up for a burst of many.
-  pacer_.SetBurst(std::min(options_.burst_bytes, allowance.window_bytes));
-}
-
+// Probes of a suspect path are outside of its window: who shares that need not
+// wait for them.
 void Path::Count(const AckSummary& summary) {
+  if (state_ == State::kOpen) {
+    window_->OnSettled(summary.acked_bytes + summary.lost_bytes);
+  }
   counts_.packets_delivered += summary.acked_packets;
   counts_.bytes_delivered += summary.acked_bytes;
   counts_.packets_lost += summary.lost_packets;
@@ -292,6 +284,7 @@ uint16_t Path::TakeMarks(const wire::Ack& ack) {
 }
 
 void Path::OnProgress(Time now) {
+  if (state_ == State::kSuspect) window_->OnSent(log_.in_flight_bytes(), now);
   state_ = State::kOpen;
   quiet_since_ = now;
   tail_probed_ = false;
@@ -300,12 +293,13 @@ void Path::OnProgress(Time now) {
 }
 
 void Path::OnSilence(AckSummary& summary, SettledList& out, Time now) {
-  state_ = State::kSuspect;
-  ++counts_.times_suspect;
   summary = losses_.OnSilence(log_, id_, out);
   Count(summary);
   Trim();
-  Obey(congestion_->OnLoss({now, summary.lost_bytes, true}));
+  window_->OnLoss({now, summary.lost_bytes, true});
+  window_->OnSilence(quiet_since_);
+  state_ = State::kSuspect;
+  ++counts_.times_suspect;
   size_.OnLoss();
   lost_bytes_ = summary.largest_lost_bytes;
   large_probes_left_ = 0;

@@ -1,5 +1,4 @@
-// One way to one peer: numbers packets, learns their fate, obeys its
-// congestion control.
+// One way to one peer: numbers packets, learns their fate, keeps to its window.
 // Knows: numbers, times, bytes.  Never: messages, memory, sockets.
 //
 // kOpen --silent for about 4 RTT while its host speaks--> kSuspect
@@ -20,11 +19,11 @@
 #include "transport/congestion/congestion_control.h"
 #include "transport/path/ack_tracker.h"
 #include "transport/path/loss_detector.h"
-#include "transport/path/pacer.h"
 #include "transport/path/packet_size.h"
 #include "transport/path/path_state.h"
 #include "transport/path/rtt.h"
 #include "transport/path/sent_log.h"
+#include "transport/path/window.h"
 #include "transport/wire/header.h"
 
 namespace hawser {
@@ -35,20 +34,21 @@ struct PathOptions {
   Duration rto_min;                             // HAWSER_RTO_MIN_US.
   Duration rto_initial = Duration::Millis(30);  // Before the first RTT sample.
   Duration probe_pause_max = Duration::Millis(200);
-  uint32_t burst_bytes = 64 * 1024;
 };
 
 class Path {
  public:
   using State = PathState;
 
+  // With a window of its own, or one that it shares.
   Path(PathId id, std::unique_ptr<CongestionControl> congestion,
        const PathOptions& options);
+  Path(PathId id, std::shared_ptr<Window> window, const PathOptions& options);
 
   // A. What is.
   PathId id() const { return id_; }
   State state() const { return state_; }
-  // Open, and window and pacer agree. A lone packet may exceed the window.
+  // It is open, and so is its window. A lone packet may exceed that.
   bool CanSend(uint32_t bytes, Time now) const;
   // When OnDeadline has something to do, or a blocked pacer lets go. The ack
   // that may be due is not in it: see ack_deadline().
@@ -66,8 +66,9 @@ class Path {
   // The size of a probe that would show whether larger packets arrive again,
   // up to `ceiling_bytes`; 0: none is due.
   uint32_t larger_probe_bytes(uint32_t ceiling_bytes, Time now) const;
-  // Of the window that is open; what CanSend compares with.
-  uint32_t window_bytes() const { return allowance_.window_bytes; }
+  const Window& window() const { return *window_; }
+  // Its share of the window.
+  uint32_t window_bytes() const { return window_->bytes() / window_->paths(); }
   uint32_t in_flight_bytes() const { return log_.in_flight_bytes(); }
   // Host waits taken out: what the network adds.
   const RttEstimator& network_rtt() const { return network_rtt_; }
@@ -110,7 +111,6 @@ class Path {
   Time ProbeAt() const;  // When a silent path is asked for a sign.
   Duration ReorderTime() const;
   void Trim();
-  void Obey(const Allowance& allowance);
   void Count(const AckSummary& summary);
   uint16_t TakeMarks(const wire::Ack& ack);
   void OnProgress(Time now);
@@ -123,11 +123,9 @@ class Path {
   bool probe_wanted_ = false;
   bool tail_probed_ = false;      // Since the latest progress.
   bool bare_probe_next_ = false;  // While suspect.
-  Allowance allowance_;
+  std::shared_ptr<Window> window_;
   RttEstimator network_rtt_, response_rtt_;
   SentLog log_;
-  Pacer pacer_;
-  std::unique_ptr<CongestionControl> congestion_;
   LossDetector losses_;
   AckTracker acks_;
   PathOptions options_;

@@ -54,7 +54,7 @@ constexpr int64_t kLastSlackShare = 2;
 // How many other paths are asked where one is silent.
 constexpr size_t kWitnesses = 3;
 
-// One path's own window never binds: that of the peer does.
+// The window that paths know of never binds: that of their plane does.
 constexpr uint32_t kOpenWindow = 1u << 30;
 
 Picos PicosOf(Duration duration) { return duration.nanos() * 1000; }
@@ -148,10 +148,11 @@ void PathEdge::Open(uint32_t peer) {
   DrawAckEntropies(receiver);
   receiver.trackers.reserve(count);
   receiver.waiting.assign((count + 63) / 64, 0);
+  const auto open =
+      std::make_shared<Window>(std::make_unique<FixedWindow>(kOpenWindow));
   for (uint32_t p = 0; p < count; ++p) {
     const PathId id{static_cast<uint16_t>(p)};
-    sender.paths.emplace_back(id, std::make_unique<FixedWindow>(kOpenWindow),
-                              options_.path);
+    sender.paths.emplace_back(id, open, options_.path);
     sender.entropies.push_back(static_cast<uint16_t>(random_.Below(65'536)));
     Refresh(sender, sender.paths.back());
     // When an ack is due is decided here, over all paths.

@@ -1,0 +1,39 @@
+#include "transport/path/window.h"
+
+#include <algorithm>
+
+namespace hawser {
+
+Window::Window(std::unique_ptr<CongestionControl> congestion)
+    : congestion_(std::move(congestion)) {
+  Obey(congestion_->initial());
+}
+
+Time Window::deadline(Time now) const {
+  const bool open = !shut_ && (in_flight_bytes_ == 0 ||
+                               in_flight_bytes_ < allowance_.window_bytes);
+  return open && !pacer_.CanSend(now) ? pacer_.next() : Time::Never();
+}
+
+void Window::OnSent(uint32_t bytes, Time now) {
+  in_flight_bytes_ += bytes;
+  pacer_.OnSent(bytes, now);
+}
+
+void Window::OnAck(const AckEvent& ack) {
+  heard_ = ack.now;
+  shut_ = false;
+  Obey(congestion_->OnAck(ack));
+}
+
+void Window::OnLoss(const LossEvent& loss) { Obey(congestion_->OnLoss(loss)); }
+
+void Window::Obey(const Allowance& allowance) {
+  allowance_ = allowance;
+  pacer_.SetRate(allowance.pacing);
+  // More than a window never leaves at once. Without this, a window below a
+  // packet would save up for a burst of many.
+  pacer_.SetBurst(std::min(kBurstBytes, allowance.window_bytes));
+}
+
+}  // namespace hawser
