@@ -30,8 +30,11 @@ ABSL_FLAG(uint64_t, seeds, 1000, "swarm: how many seeds are run");
 ABSL_FLAG(uint64_t, first, 1, "swarm: the first of them");
 ABSL_FLAG(int, jobs, 2, "swarm: processes that share the work, 1 to 256");
 ABSL_FLAG(uint64_t, seed, 1, "replay, run: the seed");
-ABSL_FLAG(std::string, scheduler, "", "run: whatever the scenario says");
-ABSL_FLAG(std::string, congestion, "", "run: whatever the scenario says");
+ABSL_FLAG(std::string, scheduler, "",
+          "run: whatever the scenario says; swarm, replay: of every host");
+ABSL_FLAG(std::string, congestion, "",
+          "run: whatever the scenario says; swarm, replay: of every host");
+ABSL_FLAG(std::string, window_per, "", "swarm, replay: of every host");
 ABSL_FLAG(std::string, hosts, "", "run: paths or reference");
 ABSL_FLAG(int, paths, 0, "run: paths per peer; 0: what the scenario says");
 ABSL_FLAG(int, repeat, 1, "run: so many seeds, from --seed on");
@@ -52,8 +55,9 @@ using hawser::sim::SwarmResult;
 constexpr char kUsage[] =
     "random networks, applications and faults in virtual time.\n\n"
     "  hawser_sim swarm [--seeds=N] [--first=N] [--jobs=N] [--verbose]\n"
+    "      [--scheduler=NAME] [--congestion=NAME] [--window_per=path|plane]\n"
     "      runs one experiment per seed, and names those that fail\n"
-    "  hawser_sim replay --seed=N [--verbose]\n"
+    "  hawser_sim replay --seed=N [--verbose], and the same choices\n"
     "      runs one of them again, exactly as it was\n"
     "  hawser_sim run SCENARIO|FILE [--scheduler=NAME] [--congestion=NAME]\n"
     "      [--hosts=KIND] [--paths=N] [--seed=N] [--repeat=N]\n"
@@ -74,6 +78,40 @@ struct Progress {
   bool done = false;
 };
 
+// What is chosen holds for every host; the rest is drawn.
+struct Choice {
+  const char* flag;
+  std::string value;
+  std::string hawser::Config::*field;
+};
+
+std::vector<Choice> Choices() {
+  using hawser::Config;
+  return {{"scheduler", absl::GetFlag(FLAGS_scheduler), &Config::scheduler},
+          {"congestion", absl::GetFlag(FLAGS_congestion), &Config::congestion},
+          {"window_per", absl::GetFlag(FLAGS_window_per), &Config::window_per}};
+}
+
+void Choose(hawser::Config& config) {
+  for (const Choice& choice : Choices()) {
+    if (!choice.value.empty()) config.*choice.field = choice.value;
+  }
+}
+
+bool ChoicesAreValid() {
+  hawser::Config config;
+  Choose(config);
+  const absl::Status status = config.Validate();
+  if (!status.ok()) std::fprintf(stderr, "%s\n", status.ToString().c_str());
+  return status.ok();
+}
+
+Plan PlanOf(uint64_t seed) {
+  Plan plan = MakePlan(seed);
+  for (auto& host : plan.hosts) Choose(host.config);
+  return plan;
+}
+
 void PrintResult(uint64_t seed, const SwarmResult& result) {
   std::printf("seed %" PRIu64 ": %s; hash %016" PRIx64
               ", %.3f virtual ms, %" PRIu64 " messages, %" PRIu64
@@ -86,8 +124,13 @@ void PrintResult(uint64_t seed, const SwarmResult& result) {
 void PrintFailure(uint64_t seed, const std::string& problem) {
   std::printf("seed %" PRIu64
               " FAILED: %s\n  build/release/hawser_sim replay "
-              "--seed=%" PRIu64 "\n",
+              "--seed=%" PRIu64,
               seed, problem.c_str(), seed);
+  for (const Choice& choice : Choices()) {
+    if (choice.value.empty()) continue;
+    std::printf(" --%s=%s", choice.flag, choice.value.c_str());
+  }
+  std::printf("\n");
 }
 
 // The seeds from `begin` on, in steps of `stride`.
@@ -96,7 +139,7 @@ void PrintFailure(uint64_t seed, const std::string& problem) {
   for (uint64_t seed = begin; seed < end; seed += stride) {
     progress->seed = seed;
     alarm(kSecondsPerSeed);
-    const SwarmResult result = RunPlan(MakePlan(seed));
+    const SwarmResult result = RunPlan(PlanOf(seed));
     alarm(0);
     ++(result.ok() ? progress->passed : progress->failed);
     if (!result.ok()) PrintFailure(seed, result.problem);
@@ -166,7 +209,7 @@ int Swarm() {
 
 int Replay() {
   const uint64_t seed = absl::GetFlag(FLAGS_seed);
-  const Plan plan = MakePlan(seed);
+  const Plan plan = PlanOf(seed);
   if (absl::GetFlag(FLAGS_verbose)) {
     std::fputs(ToString(plan).c_str(), stdout);
     std::fflush(stdout);
@@ -203,8 +246,8 @@ int main(int argc, char** argv) {
   absl::SetProgramUsageMessage(kUsage);
   const std::vector<char*> words = absl::ParseCommandLine(argc, argv);
   const std::string_view what = words.size() == 2 ? words[1] : "";
-  if (what == "swarm") return Swarm();
-  if (what == "replay") return Replay();
+  if (what == "swarm") return ChoicesAreValid() ? Swarm() : 2;
+  if (what == "replay") return ChoicesAreValid() ? Replay() : 2;
   if (what == "list") return hawser::tools::ListScenarios();
   if (words.size() == 3 && std::string_view(words[1]) == "show") {
     return hawser::tools::ShowScenario(words[2]);

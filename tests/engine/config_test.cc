@@ -112,7 +112,8 @@ TEST(Config, Validate__asks_what_the_environment_is_asked) {
 TEST(Config, FromEnvironment__choices_are_those_that_are_listed) {
   for (const char* name :
        {"HAWSER_DATAPATH", "HAWSER_SCHEDULER", "HAWSER_CONGESTION",
-        "HAWSER_POLL", "HAWSER_CHECKSUM", "HAWSER_SOCKET_FAMILY"}) {
+        "HAWSER_WINDOW_PER", "HAWSER_POLL", "HAWSER_CHECKSUM",
+        "HAWSER_SOCKET_FAMILY"}) {
     const ConfigRow& row = Row(name);
     std::istringstream choices(row.expected);
     int count = 0;

@@ -179,12 +179,8 @@ TEST(Peer, alive__open_or_about_to_leave) {
   EXPECT_FALSE(peer.alive());
 }
 
-TEST(Policies, Make__by_name) {
+TEST(MakeCongestionControl, by_name) {
   Config config;
-  for (const char* name : {"adaptive", "round_robin"}) {
-    config.scheduler = name;
-    EXPECT_NE(MakePathScheduler(config, 8, 1), nullptr);
-  }
   // Swift begins with 10 packets, or with less if that is wanted.
   const auto first_window = [&config](const char* name, int window_bytes) {
     config.congestion = name;
@@ -192,6 +188,8 @@ TEST(Policies, Make__by_name) {
     return MakeCongestionControl(config, 1472)->initial().window_bytes;
   };
   EXPECT_EQ(first_window("fixed_window", 123'456), 123'456u);
+  EXPECT_EQ(first_window("dctcp", 123'456), 123'456u);
+  EXPECT_EQ(first_window("nscc", 123'456), 123'456u);
   EXPECT_NEAR(first_window("swift", 123'456), 14'720, 1);
   EXPECT_NEAR(first_window("swift", 12'345), 12'345, 1);
 }

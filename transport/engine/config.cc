@@ -11,6 +11,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "absl/strings/string_view.h"
+#include "transport/spray/schedulers.h"
 
 namespace hawser {
 namespace {
@@ -124,18 +125,24 @@ std::vector<ConfigRow> MakeRows() {
              "Paths to each peer, spread over all planes. The side that asks "
              "for fewer decides."),
       Choice("HAWSER_SCHEDULER", &Config::scheduler,
-             {"adaptive", "round_robin"}, "Which path the next packet takes."),
+             {SchedulerNames().begin(), SchedulerNames().end()},
+             "Which path the next packet takes."),
       Choice("HAWSER_CONGESTION", &Config::congestion,
-             {"swift", "fixed_window"},
-             "How much may be in flight on each path."),
+             {"swift", "nscc", "dctcp", "fixed_window"},
+             "How much may be in flight. nscc and dctcp are for fabrics that "
+             "mark (ECN)."),
+      Choice("HAWSER_WINDOW_PER", &Config::window_per, {"path", "plane"},
+             "Whose window that is: path: each path has its own; plane: all "
+             "paths to a peer in one plane share one."),
       Number("HAWSER_WINDOW_BYTES", "bytes", &Config::window_bytes, 1024,
              1 << 28,
-             "Window of each path: the first one, but no more than 10 packets "
-             "(swift), or the only one (fixed_window)."),
+             "The window: the first one, but no more than 10 packets (swift); "
+             "the first and the largest (nscc, dctcp); the only one "
+             "(fixed_window)."),
       Number("HAWSER_TARGET_DELAY_US", "us", &Config::target_delay_us, 1,
              1'000'000,
-             "swift: the delay over the least round trip seen that a path "
-             "may add."),
+             "swift, nscc: the delay over the least round trip seen that a "
+             "window may add."),
       Choice("HAWSER_POLL", &Config::poll, {"adaptive", "busy", "event"},
              "How an engine waits. adaptive: spins a little, then sleeps; "
              "busy: never sleeps, and takes every turn itself, whatever "

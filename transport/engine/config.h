@@ -24,7 +24,8 @@ struct Config {
   int paths = 16;  // Per peer.
   std::string scheduler = "adaptive";
   std::string congestion = "swift";
-  int window_bytes = 128 * 1024;  // Per path: fixed, or Swift's first at most.
+  std::string window_per = "path";  // path plane
+  int window_bytes = 128 * 1024;    // What it means depends on `congestion`.
   int target_delay_us = 1000;
   std::string poll = "adaptive";  // adaptive busy event
   int spin_us = 20;

@@ -9,6 +9,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "transport/base/check.h"
+#include "transport/spray/schedulers.h"
 
 namespace hawser {
 namespace {
@@ -133,16 +134,17 @@ absl::Status Engine::OpenPeer(Peer& peer, const wire::Introduction& theirs,
   const auto count =
       static_cast<uint16_t>(std::min<int>(config_.paths, theirs.paths));
   peer.paths.reserve(count);
+  std::vector<std::shared_ptr<Window>> windows(planes_.size());
   for (uint16_t p = 0; p < count; ++p) {
     const uint16_t plane = usable[p % usable.size()];
     const auto entropy =
         static_cast<uint16_t>(p / usable.size() % planes_[plane]->entropies());
     peer.places.push_back({plane, entropy});
-    peer.paths.emplace_back(
-        PathId{p},
-        MakeCongestionControl(config_,
-                              planes_[plane]->max_packet_bytes(peer.id)),
-        path_options_);
+    if (windows[plane] == nullptr || config_.window_per == "path") {
+      windows[plane] = std::make_shared<Window>(MakeCongestionControl(
+          config_, planes_[plane]->max_packet_bytes(peer.id)));
+    }
+    peer.paths.emplace_back(PathId{p}, windows[plane], path_options_);
   }
   peer.bonds.resize(count);
   for (const uint16_t plane : usable) {
@@ -152,7 +154,7 @@ absl::Status Engine::OpenPeer(Peer& peer, const wire::Introduction& theirs,
   peer.ack_waiting.assign((count + 63) / 64, 0);
   peer.arriving.assign((count + 63) / 64, 0);
   peer.arrived_before.assign((count + 63) / 64, 0);
-  peer.scheduler = MakePathScheduler(config_, count, ++seed_);
+  peer.scheduler = MakeScheduler(config_.scheduler, count, ++seed_);
   peer.state = Peer::State::kOpen;
   peer.last_heard = now;
   Touch(peer);
@@ -275,6 +277,9 @@ void Engine::LookAfter(Peer& peer, Time now) {
       ++asked;
       silent = path.id();
     }
+    if (path.probe_wanted() && path.window().shut()) {
+      AskForPlane(peer, path, now);
+    }
     SendWantedProbe(peer, path, now);
   }
   if (!peer.needed()) return;
@@ -326,6 +331,19 @@ Path& Engine::NextAsked(Peer& peer, PathId silent) {
     if (path.id() != silent && path.state() == Path::State::kOpen) return path;
   }
   return next();
+}
+
+// Where all of a plane is taken for silent, because one path is and the others
+// had nothing to say, any of those may show that it lives.
+void Engine::AskForPlane(Peer& peer, const Path& silent, Time now) {
+  for (size_t i = 0; i < peer.paths.size(); ++i) {
+    Path& path = peer.paths[peer.next_probe_path++ % peer.paths.size()];
+    if (&path.window() == &silent.window() && path.CanProbe() &&
+        path.state() == Path::State::kOpen) {
+      SendProbe(peer, path, /*bytes=*/0, now);
+      return;
+    }
+  }
 }
 
 void Engine::Bury(Peer& peer, Path& path, Time now) {

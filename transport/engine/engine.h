@@ -156,6 +156,8 @@ class Engine {
   // Of what nobody would miss by its size: acks, and packets put together.
   uint32_t SafeBytes(const Peer& peer, const Path& path) const;
   void RefreshSendable(Peer& peer, const Path& path, Time now);
+  // And of all that share its window, if that is full.
+  void RefreshSharers(Peer& peer, const Path& path, Time now);
   void EncodeAndStage(const Peer& peer, const wire::PacketHeader& header,
                       MemorySlice payload);
   void StagePacket(const Peer& peer, const Path& path,
@@ -175,6 +177,8 @@ class Engine {
   // The path whose turn it is to be asked. With `silent`: an open path, and not
   // that one, if there is any.
   Path& NextAsked(Peer& peer, PathId silent);
+  // Asks another path of the same plane.
+  void AskForPlane(Peer& peer, const Path& silent, Time now);
   // Once more, if it is going on.
   void Bury(Peer& peer, Path& path, Time now);
   // No NIC may touch the flow's memory after this.

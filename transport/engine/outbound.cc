@@ -258,7 +258,7 @@ bool Engine::SendCargoTo(Peer& peer, size_t& budget, Time now) {
             path.larger_probe_bytes(MostBytes(peer, path), now)) {
       SendProbe(peer, path, larger, now);
     }
-    RefreshSendable(peer, path, now);
+    RefreshSharers(peer, path, now);
   }
   if (sent) {
     sent_data ? peer.patience.OnData(now) : peer.patience.OnAlone(now);
@@ -499,6 +499,15 @@ void Engine::RefreshSendable(Peer& peer, const Path& path, Time now) {
                    path.CanSend(MaxPacket(peer, path), now);
   uint64_t& word = peer.sendable[p / 64];
   word = can ? word | bit : word & ~bit;
+}
+
+void Engine::RefreshSharers(Peer& peer, const Path& path, Time now) {
+  RefreshSendable(peer, path, now);
+  const Window& window = path.window();
+  if (window.paths() == 1 || window.CanSend(MostBytes(peer, path), now)) return;
+  for (const Path& other : peer.paths) {
+    if (&other.window() == &window) RefreshSendable(peer, other, now);
+  }
 }
 
 void Engine::StagePacket(const Peer& peer, const Path& path,

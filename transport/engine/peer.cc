@@ -4,10 +4,10 @@
 
 #include "transport/base/check.h"
 #include "transport/base/random.h"
+#include "transport/congestion/dctcp.h"
 #include "transport/congestion/fixed_window.h"
+#include "transport/congestion/nscc.h"
 #include "transport/congestion/swift.h"
-#include "transport/spray/adaptive.h"
-#include "transport/spray/round_robin.h"
 
 namespace hawser {
 namespace {
@@ -77,19 +77,25 @@ std::unique_ptr<FlowRecord> FlowTable::Remove(FlowId id) {
   return std::move(slot.record);
 }
 
-std::unique_ptr<PathScheduler> MakePathScheduler(const Config& config,
-                                                 uint16_t paths,
-                                                 uint64_t seed) {
-  if (config.scheduler == "round_robin") return std::make_unique<RoundRobin>();
-  HAWSER_CHECK(config.scheduler == "adaptive");
-  return std::make_unique<Adaptive>(paths, seed);
-}
-
 std::unique_ptr<CongestionControl> MakeCongestionControl(
     const Config& config, uint32_t packet_bytes) {
   const auto window = static_cast<uint32_t>(config.window_bytes);
   if (config.congestion == "fixed_window") {
     return std::make_unique<FixedWindow>(window);
+  }
+  const Duration target_delay = Duration::Micros(config.target_delay_us);
+  if (config.congestion == "dctcp") {
+    return std::make_unique<Dctcp>(Dctcp::Parameters{packet_bytes, window});
+  }
+  if (config.congestion == "nscc") {
+    Nscc::Parameters parameters;
+    parameters.packet_bytes = packet_bytes;
+    parameters.base_rtt = target_delay;  // Until a shorter one is seen.
+    parameters.target_share = 1;
+    parameters.bdp_bytes =
+        static_cast<uint32_t>(window / parameters.window_bdps);
+    parameters.losses_are_congestion = false;
+    return std::make_unique<Nscc>(parameters);
   }
   HAWSER_CHECK(config.congestion == "swift");
   Swift::Parameters parameters;
@@ -97,7 +103,7 @@ std::unique_ptr<CongestionControl> MakeCongestionControl(
   parameters.initial_window_bytes =
       std::min(window, kInitialPackets * packet_bytes);
   parameters.max_window_bytes = std::max(window, parameters.max_window_bytes);
-  parameters.target_delay = Duration::Micros(config.target_delay_us);
+  parameters.target_delay = target_delay;
   parameters.scaling_delay = parameters.target_delay;
   return std::make_unique<Swift>(parameters);
 }

@@ -160,9 +160,7 @@ struct Peer {
   bool HasOnlyGrants() const { return closes.empty() && ready_sends.empty(); }
 };
 
-// The only place where a policy's name in Config becomes an object.
-std::unique_ptr<PathScheduler> MakePathScheduler(const Config& config,
-                                                 uint16_t paths, uint64_t seed);
+// The only place where its name in Config becomes an object.
 std::unique_ptr<CongestionControl> MakeCongestionControl(const Config& config,
                                                          uint32_t packet_bytes);
 

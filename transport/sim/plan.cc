@@ -86,8 +86,11 @@ void Planner::DrawHosts() {
     host.planes = alike ? planes : OneOf({1, 2, 3, 4});
     Config& config = host.config;
     config.paths = alike ? paths : static_cast<int>(Between(1, 16));
-    config.scheduler = OneOf({"adaptive", "round_robin"});
-    config.congestion = OneOf({"swift", "fixed_window"});
+    config.scheduler =
+        OneOf({"adaptive", "adaptive", "weave", "weave", "reps", "mixed",
+               "bitmap", "oblivious", "round_robin", "two_choices"});
+    config.congestion = OneOf({"swift", "nscc", "dctcp", "fixed_window"});
+    config.window_per = OneOf({"path", "plane"});
     config.window_bytes = static_cast<int>(Spread(1024, 256 * 1024));
     // What always is above the target is congestion for ever.
     config.target_delay_us =
@@ -379,13 +382,14 @@ std::string ToString(const Plan& plan) {
     const Config& config = host.config;
     absl::StrAppend(
         &text, "host ", h, ": planes ", host.planes, ", paths ", config.paths,
-        ", ", config.scheduler, ", ", config.congestion, ", window ",
-        config.window_bytes, ", target us ", config.target_delay_us,
-        ", ack delay us ", config.ack_delay_us, ", rto min us ",
-        config.rto_min_us, ", packet ", config.packet_bytes, ", check ",
-        config.checksum, "; entropies ", host.datapath.entropies, ", mtu ",
-        host.datapath.max_packet_bytes, ", burst ", host.datapath.burst_packets,
-        ", room ", host.datapath.room, ", defers ", host.datapath.defers, "\n");
+        ", ", config.scheduler, ", ", config.congestion, " per ",
+        config.window_per, ", window ", config.window_bytes, ", target us ",
+        config.target_delay_us, ", ack delay us ", config.ack_delay_us,
+        ", rto min us ", config.rto_min_us, ", packet ", config.packet_bytes,
+        ", check ", config.checksum, "; entropies ", host.datapath.entropies,
+        ", mtu ", host.datapath.max_packet_bytes, ", burst ",
+        host.datapath.burst_packets, ", room ", host.datapath.room, ", defers ",
+        host.datapath.defers, "\n");
   }
   if (!plan.links.empty()) {
     std::string usual;

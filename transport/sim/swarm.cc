@@ -421,12 +421,13 @@ void Run::CheckWindows() {
     if (host.config.congestion != "fixed_window") continue;
     for (const auto& peer : sim_.engine(h).peers()) {
       for (const Path& path : peer->paths) {
+        const Window& window = path.window();
         const uint32_t most =
-            std::max(path.window_bytes(), host.datapath.max_packet_bytes);
-        if (path.in_flight_bytes() > most + kProbeBytes) {
-          Complain(absl::StrCat("host ", h, " has ", path.in_flight_bytes(),
-                                " bytes in flight on path ", path.id().value,
-                                ", whose window is ", path.window_bytes()));
+            std::max(window.bytes(), host.datapath.max_packet_bytes);
+        if (window.in_flight_bytes() > most + kProbeBytes * window.paths()) {
+          Complain(absl::StrCat("host ", h, " has ", window.in_flight_bytes(),
+                                " bytes in flight by path ", path.id().value,
+                                ", whose window is ", window.bytes()));
         }
       }
     }

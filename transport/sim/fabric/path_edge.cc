@@ -14,6 +14,7 @@
 
 #include "transport/base/check.h"
 #include "transport/congestion/fixed_window.h"
+#include "transport/spray/schedulers.h"
 
 namespace hawser::sim {
 namespace {

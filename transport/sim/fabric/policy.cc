@@ -4,40 +4,13 @@
 #include "transport/congestion/fixed_window.h"
 #include "transport/congestion/nscc.h"
 #include "transport/congestion/swift.h"
-#include "transport/spray/adaptive.h"
-#include "transport/spray/mixed.h"
-#include "transport/spray/oblivious.h"
-#include "transport/spray/reps.h"
-#include "transport/spray/round_robin.h"
-#include "transport/spray/two_choices.h"
-#include "transport/spray/weave.h"
 
 namespace hawser::sim {
-
-std::span<const std::string_view> SchedulerNames() {
-  static constexpr std::string_view kNames[] = {
-      "weave",  "adaptive",  "reps",        "mixed",
-      "bitmap", "oblivious", "round_robin", "two_choices"};
-  return kNames;
-}
 
 std::span<const std::string_view> CongestionNames() {
   static constexpr std::string_view kNames[] = {"nscc", "dctcp", "swift",
                                                 "fixed_window"};
   return kNames;
-}
-
-std::unique_ptr<PathScheduler> MakeScheduler(std::string_view name,
-                                             uint16_t paths, uint64_t seed) {
-  if (name == "adaptive") return std::make_unique<Adaptive>(paths, seed);
-  if (name == "reps") return std::make_unique<Reps>(seed);
-  if (name == "mixed") return std::make_unique<Mixed>(seed, true);
-  if (name == "bitmap") return std::make_unique<Mixed>(seed, false);
-  if (name == "oblivious") return std::make_unique<Oblivious>(seed);
-  if (name == "round_robin") return std::make_unique<RoundRobin>();
-  if (name == "weave") return std::make_unique<Weave>(seed);
-  if (name == "two_choices") return std::make_unique<TwoChoices>(seed);
-  return nullptr;
 }
 
 std::unique_ptr<CongestionControl> MakeCongestion(std::string_view name,

@@ -1,5 +1,5 @@
-// Policies by name, for hosts on a Fabric.
-// Knows: the names of schedulers and congestion control.  Never: what they do.
+// Congestion control by name, for hosts on a Fabric.
+// Knows: the names, and what each is told.  Never: what they do.
 #pragma once
 
 #include <cstdint>
@@ -9,7 +9,6 @@
 #include <string_view>
 
 #include "transport/congestion/congestion_control.h"
-#include "transport/spray/path_scheduler.h"
 
 namespace hawser::sim {
 
@@ -22,14 +21,9 @@ struct PathFacts {
   double ack_packets = 1;  // An ack comes for so many packets of a port.
 };
 
-// "round_robin", "oblivious", ...
-std::span<const std::string_view> SchedulerNames();
 std::span<const std::string_view> CongestionNames();
 
-// For `paths` paths. nullptr: no such name.
-std::unique_ptr<PathScheduler> MakeScheduler(std::string_view name,
-                                             uint16_t paths, uint64_t seed);
-// For all paths of a peer together.
+// For all paths of a peer together. nullptr: no such name.
 std::unique_ptr<CongestionControl> MakeCongestion(std::string_view name,
                                                   const PathFacts& facts);
 

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "transport/base/check.h"
+#include "transport/spray/schedulers.h"
 
 namespace hawser::sim {
 namespace {

@@ -20,6 +20,7 @@
 #include "transport/sim/fabric/fabric.h"
 #include "transport/sim/fabric/policy.h"
 #include "transport/sim/fabric/workload.h"
+#include "transport/spray/path_scheduler.h"
 
 namespace hawser::sim {
 

@@ -12,6 +12,7 @@
 #include "absl/strings/str_join.h"
 #include "absl/strings/str_split.h"
 #include "transport/sim/fabric/policy.h"
+#include "transport/spray/schedulers.h"
 
 namespace hawser::sim {
 namespace {
