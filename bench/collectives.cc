@@ -26,7 +26,7 @@ constexpr size_t kChannelBytesMin = 1 << 20;
 // Doubling sends and adds the whole vector in each round, so it is ahead for as
 // long as hops cost more than bytes. The largest size for which it is taken, by
 // rounds: for 2 ranks, 4, and from 8 on.
-constexpr std::array<size_t, 3> kDoublingBytesMax = {1 << 20, 64 << 10,
+constexpr std::array<size_t, 3> kDoublingBytesMax = {128 << 10, 64 << 10,
                                                      16 << 10};
 // The hops of its rounds come behind the ring's.
 constexpr size_t kFirstDoublingHop = 1;

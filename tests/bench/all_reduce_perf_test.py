@@ -309,7 +309,7 @@ class HonestFailures(unittest.TestCase):
                 self.assertIn("FAILED", out)
 
     def test_a_byte_behind_the_buffer_is_found(self):
-        _, err = self.broken("-b", "1M", "-e", "1M", "-c", 0,
+        _, err = self.broken("-b", "1M", "-e", "1M", "-c", 0, "-R", 0,
                              LOOP_PLUGIN_FAULT="overrun")
         self.assertIn("behind a slot", err)
 
