@@ -49,6 +49,71 @@ TEST(Placing, a_dead_path__is_buried_and_its_cargo_released) {
   EXPECT_GE(world.metrics(0).paths_buried.value(), 1u);
 }
 
+HostOptions TwoPlanes() {
+  HostOptions host = PlacingHost();
+  host.planes = 2;
+  host.datapath.entropies = 4;
+  return host;
+}
+
+void Darken(World& world, int plane, bool dark, bool there, bool back) {
+  for (int entropy = 0; entropy < 4; ++entropy) {
+    if (there) world.link(0, 1, entropy, plane).dark = dark;
+    if (back) world.link(1, 0, entropy, plane).dark = dark;
+  }
+}
+
+// No way of its own is left over which to bury what is bound to it.
+TEST(Placing, a_dead_plane__is_buried_by_way_of_another) {
+  for (const bool both_ways : {true, false}) {
+    SCOPED_TRACE(testing::Message() << "both ways " << both_ways);
+    World world(2, TwoPlanes());
+    Stream first(world, 0, 1, 8, kMessage);
+    ASSERT_TRUE(Finish(world, {&first}));
+    Stream stream(world, 0, 1, 64, kMessage);
+    world.sim.At(world.sim.now() + Duration::Micros(300),
+                 [&] { Darken(world, 1, true, true, both_ways); });
+    ASSERT_TRUE(Finish(world, {&stream}, Duration::Millis(200)));
+    stream.ExpectAllOk();
+    EXPECT_GE(world.metrics(0).paths_buried.value(), 1u);
+    // It is made anew, and the NIC places over it again.
+    Darken(world, 1, false, true, true);
+    world.Wait(Duration::Millis(1500));
+    const uint64_t before = world.counts(0, 1, 0, 1).packets;
+    Stream again(world, 0, 1, 64, kMessage);
+    ASSERT_TRUE(Finish(world, {&again}));
+    again.ExpectAllOk();
+    EXPECT_GT(world.counts(0, 1, 0, 1).packets, before + 50);
+  }
+}
+
+TEST(Placing, planes_that_come_and_go__write_into_nobodys_memory) {
+  for (uint64_t seed = 1; seed <= 25; ++seed) {
+    SCOPED_TRACE(testing::Message() << "seed " << seed);
+    World world(2, TwoPlanes(), seed);
+    Random random(Mix64(seed));
+    for (int i = 0; i < 4; ++i) {
+      const int plane = static_cast<int>(random.Below(2));
+      const bool there = random.Chance(0.7),
+                 back = !there || random.Chance(0.5);
+      const Time when =
+          world.sim.now() +
+          Duration::Micros(static_cast<int64_t>(1500 * i + random.Below(1000)));
+      world.sim.At(when,
+                   [=, &world] { Darken(world, plane, true, there, back); });
+      world.sim.At(when + Duration::Micros(1500),
+                   [=, &world] { Darken(world, plane, false, there, back); });
+    }
+    Stream stream(world, 0, 1, 24, 96 * 1024);
+    Stream other(world, 1, 0, 24, 96 * 1024);
+    ASSERT_TRUE(Finish(world, {&stream, &other}));
+    world.Wait(Duration::Millis(30));
+    stream.ExpectAllOk();
+    other.ExpectAllOk();
+    if (HasFailure()) return;
+  }
+}
+
 // The case that the rules are for: the far side has the bytes from another
 // path, and the buffer back, when the first copy comes. Two paths stall, so
 // that the request to bury the one is held up in the other, and comes late.

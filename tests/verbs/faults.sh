@@ -4,6 +4,8 @@
 # WHAT:
 #   link     a plane's link goes down under a stream, and up again
 #   address  a plane loses its address, and gets it back
+#   dark     a plane goes black as a whole, both ways, and light again: the
+#            stream stands still for much less than that
 #   module   somebody would unload the driver
 #   killed   a peer is killed: the other one says so, and soon
 #   comms    1,000 flows each way need no more queue pairs than one does, and
@@ -54,6 +56,18 @@ case $what in
     ip addr add 10.88.1.1/32 dev a1
     ip route replace 10.88.1.2 dev a1 src 10.88.1.1
     wait $! || fail "the stream failed"
+    ;;
+  dark)
+    path() { "$here/../../tools/softroce_lib/path" "$@"; }
+    stream --duration 8 >/tmp/dark.out &
+    runs
+    path 1 0 ab loss 100%
+    sleep 4
+    path 1 0 ab
+    wait $! || fail "the stream failed"
+    cat /tmp/dark.out
+    gap=$(sed -n 's/.*longest gap \([0-9]*\).*/\1/p' /tmp/dark.out)
+    ((gap < 2000)) || fail "it stood still for $gap ms"
     ;;
   module)
     stream --duration 4 &

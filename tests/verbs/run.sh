@@ -59,8 +59,12 @@ for mode in ud uc rc; do
       "$here/ranks.sh" "$build" "$ranks" -b 4K -e 128K -f 32 -n 3 -w 1
   done
 done
-# In the modes uc and rc a plane that is black holds what is bound to it.
-check 60 "a stream through a storm" "$here/storm.sh" "$build" 8
+for mode in ud uc rc; do
+  check 60 "a stream through a storm, $mode" \
+    env HAWSER_VERBS_MODE="$mode" "$here/storm.sh" "$build" 8
+  check 60 "a plane goes dark, $mode" \
+    env HAWSER_VERBS_MODE="$mode" "$here/faults.sh" dark "$build"
+done
 for fault in link address module killed comms; do
   check 90 "$fault" "$here/faults.sh" "$fault" "$build"
 done

@@ -143,6 +143,15 @@ void TryGoodbye(std::span<const std::byte> in, PacketKey key) {
   HAWSER_CHECK(SameBytes(in, again));
 }
 
+void TryControl(std::span<const std::byte> in, PacketKey key) {
+  const auto packet = DecodeControl(in, key);
+  if (!packet) return;
+  HAWSER_CHECK(!packet->content.empty());
+  std::byte again[kPrologueBytes + kMaxControlBytes];
+  const size_t size = EncodeControl(*packet, key, again);
+  HAWSER_CHECK(SameBytes(in, std::span(again).first(size)));
+}
+
 void TryFrame(std::span<const std::byte> in) {
   const auto header = DecodeFrameHeader(in);
   if (!header) return;
@@ -190,6 +199,7 @@ void TestOneInput(std::span<const std::byte> input) {
   TryPacket(packet, key);
   TryAcks(packet, key);
   TryGoodbye(packet, key);
+  TryControl(packet, key);
   TryBundle(packet, key);
   Bytes frame(in.begin(), in.end());
   RepairFrame(repair, frame);

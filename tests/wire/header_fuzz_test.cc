@@ -15,7 +15,7 @@ namespace hawser::wire {
 namespace {
 
 std::vector<std::byte> RandomSample(PacketKey key, Random& random) {
-  const uint64_t which = random.Below(8);
+  const uint64_t which = random.Below(9);
   switch (which) {
     case 0:
     case 1:
@@ -30,6 +30,8 @@ std::vector<std::byte> RandomSample(PacketKey key, Random& random) {
           RandomIntroduction(random));
     case 6:
       return EncodeRefusal(RandomText(random.Below(300), random));
+    case 7:
+      return RandomControlPacket(key, random);
     default: {
       std::vector<std::byte> bytes = RandomBytes(random.Below(200), random);
       if (!bytes.empty()) bytes[0] = std::byte{kVersion << 4};

@@ -149,7 +149,7 @@ bool Refused(std::span<const std::byte> in, PacketKey key,
              const Expected& expected = {}) {
   AckPacket acks;
   return !DecodePacket(in, key, expected) && !DecodeAcks(in, key, &acks) &&
-         !DecodeGoodbye(in, key);
+         !DecodeGoodbye(in, key) && !DecodeControl(in, key);
 }
 
 TEST(Header, CheckOf__golden) {
@@ -430,6 +430,16 @@ TEST(Header, EncodeGoodbye__golden) {
             "738bdd96");
 }
 
+TEST(Header, EncodeControl__golden) {
+  const Bytes content = {std::byte{0xaa}, std::byte{0xbb}, std::byte{0xcc}};
+  Bytes out(kPrologueBytes + kMaxControlBytes);
+  out.resize(EncodeControl({PeerId{0x1234}, 5, content}, kKey, out));
+  EXPECT_EQ(Hex(out),
+            "26053412"
+            "1ed71b2f"
+            "aabbcc");
+}
+
 TEST(Header, DecodePrologue__every_first_two_bytes) {
   Bytes packet(kMaxHeaderBytes);
   Poke<uint16_t>(packet, 2, 0x1234);
@@ -441,7 +451,8 @@ TEST(Header, DecodePrologue__every_first_two_bytes) {
       const int kind = first & 15;
       const auto prologue = DecodePrologue(packet);
       ASSERT_EQ(prologue.has_value(),
-                first >> 4 == kVersion && (kind <= 3 || (kind <= 5 && !second)))
+                first >> 4 == kVersion &&
+                    (kind <= 3 || (kind <= 5 && !second) || kind == 6))
           << first << ' ' << second;
       if (!prologue) continue;
       EXPECT_EQ(static_cast<int>(prologue->kind), kind);
@@ -456,7 +467,7 @@ TEST(Header, DecodePrologue__every_first_two_bytes) {
 // of ours, and what we send is none of its own: those began with 0xa7.
 TEST(Header, DecodePrologue__packets_of_version_1) {
   Bytes packet(kMaxHeaderBytes);
-  for (int kind = 0; kind <= 5; ++kind) {
+  for (int kind = 0; kind <= 6; ++kind) {
     packet[0] = std::byte{0xa7};
     packet[1] = static_cast<std::byte>(0x10 | kind);
     EXPECT_FALSE(DecodePrologue(packet));
@@ -750,13 +761,15 @@ TEST(Header, DecodePacket__bytes_that_no_message_is_cut_into_are_refused) {
   }
 }
 
-TEST(Header, DecodePacket__acks_and_goodbyes_are_not_numbered) {
+TEST(Header, DecodePacket__acks_goodbyes_and_controls_are_not_numbered) {
   Bytes out(kMaxAckPacketBytes);
   size_t written = 0;
   out.resize(EncodeAcks(GoldenAcks(), kKey, out, &written));
   EXPECT_FALSE(DecodePacket(out, kKey, {}));
   out.resize(EncodeGoodbye(PeerId{1}, kKey, out));
   EXPECT_FALSE(DecodePacket(out, kKey, {}));
+  Random random(11);
+  EXPECT_FALSE(DecodePacket(RandomControlPacket(kKey, random), kKey, {}));
 }
 
 TEST(Header, DecodeAcks__round_trip) {
@@ -879,6 +892,43 @@ TEST(Header, DecodeGoodbye__only_its_own) {
   packet.push_back({});
   EXPECT_FALSE(DecodeGoodbye(packet, kKey));
   EXPECT_FALSE(DecodeGoodbye(Resealed(packet, packet.size()), kKey));
+}
+
+TEST(Header, DecodeControl__round_trip) {
+  Random random(12);
+  for (int i = 0; i < 1'000; ++i) {
+    const Bytes content = RandomBytes(1 + random.Below(64), random);
+    const auto plane = static_cast<uint8_t>(random.Below(256));
+    Bytes out(kPrologueBytes + kMaxControlBytes);
+    out.resize(EncodeControl({PeerId{0x1234}, plane, content}, kKey, out));
+    const auto decoded = DecodeControl(out, kKey);
+    ASSERT_TRUE(decoded.has_value());
+    EXPECT_EQ(decoded->peer, PeerId{0x1234});
+    EXPECT_EQ(decoded->plane, plane);
+    EXPECT_TRUE(std::equal(content.begin(), content.end(),
+                           decoded->content.begin(), decoded->content.end()));
+    EXPECT_FALSE(DecodeControl(out, kKey + 1));
+  }
+}
+
+TEST(Header, DecodeControl__any_flipped_bit_is_refused) {
+  Random random(13);
+  Bytes packet = RandomControlPacket(kKey, random);
+  for (size_t bit = 0; bit < 8 * packet.size(); ++bit) {
+    Flip(packet, bit);
+    EXPECT_TRUE(Refused(packet, kKey));
+    Flip(packet, bit);
+  }
+}
+
+TEST(Header, DecodeControl__no_content_or_too_much) {
+  Random random(14);
+  Bytes packet = RandomControlPacket(kKey, random);
+  packet.resize(kPrologueBytes + kMaxControlBytes, std::byte{1});
+  EXPECT_TRUE(DecodeControl(Resealed(packet, packet.size()), kKey));
+  EXPECT_FALSE(DecodeControl(Resealed(packet, kPrologueBytes), kKey));
+  packet.push_back(std::byte{1});
+  EXPECT_FALSE(DecodeControl(Resealed(packet, packet.size()), kKey));
 }
 
 TEST(Header, ExpandNumber__example_of_the_rfc) {

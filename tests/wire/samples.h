@@ -129,6 +129,16 @@ inline std::vector<std::byte> RandomAckPacket(PacketKey key, Random& random) {
   return packet;
 }
 
+inline std::vector<std::byte> RandomControlPacket(PacketKey key,
+                                                  Random& random) {
+  const auto content = RandomBytes(1 + random.Below(kMaxControlBytes), random);
+  std::vector<std::byte> packet(kPrologueBytes + kMaxControlBytes);
+  packet.resize(EncodeControl({PeerId{static_cast<uint16_t>(random.Next())},
+                               static_cast<uint8_t>(random.Next()), content},
+                              key, packet));
+  return packet;
+}
+
 inline Introduction RandomIntroduction(Random& random) {
   Introduction introduction;
   introduction.listener_nonce = random.Next();

@@ -2,6 +2,7 @@
 // Knows: packets, memory, devices.  Never: what a packet means.
 #pragma once
 
+#include <array>
 #include <cstddef>
 #include <cstdint>
 #include <span>
@@ -38,6 +39,16 @@ struct RxPacket {
 struct Way {
   PeerId peer;
   uint16_t entropy = 0;
+};
+
+// What a plane has to say to the plane that it faces when its own ways may
+// carry nothing.
+struct PlaneControl {
+  static constexpr size_t kMostBytes = 64;
+  PeerId peer;
+  uint8_t length = 0;  // 1..kMostBytes
+  std::array<std::byte, kMostBytes> bytes = {};
+  std::span<const std::byte> view() const { return {bytes.data(), length}; }
 };
 
 struct DatapathCounts {         // Free-running.
@@ -105,6 +116,9 @@ class Datapath {
   // again, over other ways, where that is going on. TakeBuried says when it is
   // done; meanwhile packets without a target pass, on some other way.
   virtual void Bury(const Way&) {}
+  // What TakeControl gave to the peer's engine, there. It may come late, twice
+  // or never.
+  virtual void OnControl(PeerId, std::span<const std::byte>) {}
 
   // C. What next.
   // Cannot fail: what the system refuses is lost, and counted. At most
@@ -119,6 +133,9 @@ class Datapath {
   virtual void Await() {}
   // One that has been buried on both sides since it was asked for; false: none.
   virtual bool TakeBuried(Way*) { return false; }
+  // What is to reach the peer over another plane, if there is one; false: no
+  // more.
+  virtual bool TakeControl(PlaneControl*) { return false; }
 };
 
 }  // namespace hawser

@@ -99,8 +99,8 @@ std::vector<ConfigRow> MakeRows() {
              "verbs: ud: datagrams, and the host puts the bytes where they "
              "belong; uc, rc: the NIC does, over a queue pair per path, which "
              "is unreliable or reliable. auto: the first of uc, rc, ud that a "
-             "device proves able to, and ud where it is of software or one of "
-             "several planes; one line says which, and why."),
+             "device proves able to, and ud where it is of software; "
+             "one line says which, and why."),
       Number("HAWSER_IB_GID_INDEX", "", &Config::gid_index, -1, 255,
              "verbs: under which entry of the GID table. -1: RoCE v2 of the "
              "family; any prefers IPv4.",

@@ -63,12 +63,6 @@ absl::StatusOr<std::unique_ptr<Datapath>> MakePlane(
     options.traffic_class = static_cast<uint8_t>(config.traffic_class);
     options.service_level = static_cast<uint8_t>(config.service_level);
     std::string choice;
-    // What is bound to a lane is released over other ways of its plane alone,
-    // and a plane may go black as a whole.
-    if (options.mode == VerbsMode::kAuto && planes > 1) {
-      options.mode = VerbsMode::kUd;
-      choice = "mode ud: one of several planes, each of which may fail";
-    }
     auto plane = (*library)->Open(options, &choice);
     if (warnings != nullptr && !choice.empty()) {
       warnings->push_back(absl::StrCat("verbs on ", interface.name, ": ",

@@ -73,6 +73,7 @@ Engine::Turn Engine::RunOnce(Time now) {
   bool worked = received;
   worked |= FireTimers(now);          // clock -> paths -> flows
   worked |= TakeRequests(now);        // application -> flows
+  CarryControls();                    // planes -> paths of other planes
   worked |= SendCargo(now);           // flows -> spray -> paths -> wire
   worked |= SendAcks(received, now);  // paths -> wire, what did not go along
   return {NextDeadline(), worked};
@@ -131,6 +132,7 @@ absl::Status Engine::OpenPeer(Peer& peer, const wire::Introduction& theirs,
   }
   peer.far_id = theirs.peer;
   peer.name = theirs.host;
+  peer.far_planes = static_cast<uint8_t>(theirs.planes.size());
   const auto count =
       static_cast<uint16_t>(std::min<int>(config_.paths, theirs.paths));
   peer.paths.reserve(count);
@@ -266,8 +268,9 @@ void Engine::LookAfter(Peer& peer, Time now) {
       Settle(peer, now);
       // Its way may be wedged; and as long as it is silent, each new one is
       // another chance.
+      const PathBond& bond = peer.bonds[path.id().value];
       if (peer.placing && path.state() == Path::State::kSuspect &&
-          !peer.bonds[path.id().value].burying) {
+          !bond.burying && (!bond.lost.empty() || bond.rest_until <= now)) {
         Bury(peer, path, now);
       }
     }
@@ -348,7 +351,10 @@ void Engine::AskForPlane(Peer& peer, const Path& silent, Time now) {
 
 void Engine::Bury(Peer& peer, Path& path, Time now) {
   PathBond& bond = peer.bonds[path.id().value];
-  if (!bond.burying) metrics_.paths_buried.Add(1);
+  if (!bond.burying) {
+    metrics_.paths_buried.Add(1);
+    bond.rest_until = now + kRebirthPause;
+  }
   bond.burying = true;
   bond.ask_at = now + path.rto();
   PlaneOf(peer, path).Bury(WayOf(peer, path));

@@ -102,6 +102,8 @@ class Engine {
   static constexpr Duration kLeavingGrace = Duration::Millis(100);
   // What is smaller travels with its header, which is one packet and not two.
   static constexpr uint32_t kLeastPlacedBytes = 1024;
+  // A new way to a path that stays silent costs a queue pair on both sides.
+  static constexpr Duration kRebirthPause = Duration::Seconds(1);
   // Signs of life asked for per peer timeout, and how many must have gone
   // unanswered before a peer is lost: a host that stood still itself for the
   // whole timeout has heard nobody, and must ask first.
@@ -121,6 +123,7 @@ class Engine {
               Time now);
   void Settle(Peer& peer, Time now);  // What is in settled_.
   void TakeBuried(uint16_t plane, Time now);
+  void OnControl(Peer& peer, std::span<const std::byte> bytes, Time now);
   void Learn(Peer& peer, const Path& path, const AckSummary& summary);
 
   // outbound.cc
@@ -144,6 +147,9 @@ class Engine {
   void SendPacket(Peer& peer, const Path& path, const FlowRecord* record,
                   const wire::Cargo& cargo, const Path::Numbered& numbered,
                   bool ack_now);
+  void CarryControls();
+  // A path over another plane; nullptr: there is none with room.
+  const Path* PickElsewhere(const Peer& peer, uint16_t plane);
   void SendWantedProbe(Peer& peer, Path& path, Time now);
   // Padded to `bytes`, or to the most that its plane takes. False: no room.
   bool SendProbe(Peer& peer, Path& path, uint32_t bytes, Time now);

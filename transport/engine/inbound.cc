@@ -55,6 +55,9 @@ void Engine::OnPacket(std::span<const std::byte> bytes,
     }
     return;
   }
+  if (prologue->kind == wire::PacketKind::kControl) {
+    return OnControl(peer, bytes, now);
+  }
   if (prologue->path.value >= peer.paths.size()) {
     return metrics_.packets_malformed.Add(1);
   }
@@ -235,6 +238,15 @@ void Engine::Settle(Peer& peer, Time now) {
     }
   }
   settled_.clear();
+}
+
+void Engine::OnControl(Peer& peer, std::span<const std::byte> bytes, Time now) {
+  const auto packet = wire::DecodeControl(bytes, peer.rx_key);
+  if (!packet || packet->plane >= planes_.size()) {
+    return metrics_.packets_malformed.Add(1);
+  }
+  Hear(peer, now);
+  planes_[packet->plane]->OnControl(peer.id, packet->content);
 }
 
 // A way has gone, on both sides: what was bound to its path may go anywhere.

@@ -415,6 +415,44 @@ void Engine::SendPacket(Peer& peer, const Path& path, const FlowRecord* record,
   if (cargo.resend) metrics_.packets_resent.Add(1);
 }
 
+// --- Between planes --------------------------------------------------------
+
+// What finds no way is as good as lost: the plane will say it again.
+void Engine::CarryControls() {
+  static_assert(PlaneControl::kMostBytes == wire::kMaxControlBytes);
+  PlaneControl control;
+  std::array<std::byte, wire::kPrologueBytes + wire::kMaxControlBytes> bytes;
+  for (uint16_t i = 0; i < planes_.size(); ++i) {
+    while (planes_[i]->TakeControl(&control)) {
+      const Peer& peer = *peers_[control.peer.value];
+      const Path* path = peer.alive() ? PickElsewhere(peer, i) : nullptr;
+      if (path == nullptr) continue;
+      const size_t size = wire::EncodeControl(
+          {peer.far_id, static_cast<uint8_t>(i % peer.far_planes),
+           control.view()},
+          peer.tx_key, bytes);
+      StagePacket(peer, *path, std::span(bytes).first(size), {});
+    }
+  }
+}
+
+// One that is open, if any is; another one each time.
+const Path* Engine::PickElsewhere(const Peer& peer, uint16_t plane) {
+  const Path* any = nullptr;
+  const size_t count = peer.paths.size();
+  const size_t first = random_.Below(count);
+  for (size_t i = 0; i < count; ++i) {
+    const size_t p = (first + i) % count;
+    const Path& path = peer.paths[p];
+    if (peer.places[p].plane == plane || !StageOf(peer, path).MakeRoom()) {
+      continue;
+    }
+    if (path.state() == Path::State::kOpen) return &path;
+    if (any == nullptr) any = &path;
+  }
+  return any;
+}
+
 void Engine::SendWantedProbe(Peer& peer, Path& path, Time now) {
   if (!path.probe_wanted() || SendProbe(peer, path, path.probe_bytes(), now)) {
     return;

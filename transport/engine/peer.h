@@ -99,7 +99,8 @@ class FlowTable {
 struct PathBond {
   std::vector<wire::Cargo> lost;  // To be sent again, over this path.
   bool burying = false;
-  Time ask_at;  // While burying: when to ask again.
+  Time ask_at;      // While burying: when to ask again.
+  Time rest_until;  // Its way has just been made anew.
 };
 
 struct Peer {
@@ -116,10 +117,11 @@ struct Peer {
   bool cause_told = false;
   wire::PacketKey tx_key = 0, rx_key = 0;
 
-  std::vector<Path> paths;            // Sized when it opens, then fixed.
-  std::vector<PathPlace> places;      // Of each path.
-  std::vector<PathBond> bonds;        // Of each path.
-  bool placing = false;               // Some plane lets the far NIC place.
+  std::vector<Path> paths;        // Sized when it opens, then fixed.
+  std::vector<PathPlace> places;  // Of each path.
+  std::vector<PathBond> bonds;    // Of each path.
+  bool placing = false;           // Some plane lets the far NIC place.
+  uint8_t far_planes = 1;
   std::vector<uint64_t> sendable;     // One bit per path.
   std::vector<uint64_t> ack_waiting;  // The same: packets no ack spoke of.
   // The same: on which anything came in this span of time, and in the last.

@@ -247,27 +247,11 @@ void SimDatapath::OnFrame(std::vector<std::byte> bytes, bool marked) {
   std::memcpy(&frame, bytes.data(), sizeof(frame));
   const auto rest = std::span<const std::byte>(bytes).subspan(sizeof(frame));
   if (frame.check != CheckOf(frame, rest)) return;
-  const auto entropies = options_.entropies;
   switch (frame.kind) {
-    case Frame::Kind::kAsk: {
-      uint32_t& ear = ears_[{frame.from, frame.entropy}];
-      ear = std::max(ear, frame.generation);
-      Frame answer = frame;
-      answer.kind = Frame::Kind::kAnswer;
-      SendFrame(frame.from, static_cast<uint16_t>(frame.asks % entropies),
-                answer, {});
-      return;
-    }
-    case Frame::Kind::kAnswer: {
-      Lane& lane = lanes_[{frame.from, frame.entropy}];
-      if (lane.buried || lane.generation != frame.generation) return;
-      lane.buried = true;
-      for (const auto& [peer, host] : peers_) {
-        if (host != frame.from) continue;
-        buried_.push_back({peer, static_cast<uint16_t>(frame.entropy)});
-      }
-      return;
-    }
+    case Frame::Kind::kAsk:
+      return OnAsk(frame);
+    case Frame::Kind::kAnswer:
+      return OnAnswer(frame);
     case Frame::Kind::kInOrder:
       if (frame.generation < ears_[{frame.from, frame.entropy}]) return;
       break;
@@ -282,6 +266,51 @@ void SimDatapath::OnFrame(std::vector<std::byte> bytes, bool marked) {
   const auto kept = rest.first(rest.size() - frame.placed_bytes);
   mail_.push_back(
       {{kept.begin(), kept.end()}, marked, now_, frame.placed_bytes});
+}
+
+void SimDatapath::Say(int host, uint32_t way, Frame frame) {
+  frame.from = host_;
+  SendFrame(host, static_cast<uint16_t>(way % options_.entropies), frame, {});
+  for (const auto& [peer, there] : peers_) {
+    if (there != host) continue;
+    PlaneControl control{.peer = peer, .length = sizeof(frame)};
+    static_assert(sizeof(frame) <= PlaneControl::kMostBytes);
+    std::memcpy(control.bytes.data(), &frame, sizeof(frame));
+    controls_.push_back(control);
+  }
+}
+
+void SimDatapath::OnAsk(const Frame& asked) {
+  uint32_t& ear = ears_[{asked.from, asked.entropy}];
+  ear = std::max(ear, asked.generation);
+  Frame answer = asked;
+  answer.kind = Frame::Kind::kAnswer;
+  Say(asked.from, asked.asks, answer);
+}
+
+void SimDatapath::OnAnswer(const Frame& answer) {
+  Lane& lane = lanes_[{answer.from, answer.entropy}];
+  if (lane.buried || lane.generation != answer.generation) return;
+  lane.buried = true;
+  for (const auto& [peer, host] : peers_) {
+    if (host != answer.from) continue;
+    buried_.push_back({peer, static_cast<uint16_t>(answer.entropy)});
+  }
+}
+
+void SimDatapath::OnControl(PeerId, std::span<const std::byte> bytes) {
+  Frame frame;
+  if (bytes.size() != sizeof(frame)) return;
+  std::memcpy(&frame, bytes.data(), sizeof(frame));
+  if (frame.kind == Frame::Kind::kAsk) OnAsk(frame);
+  if (frame.kind == Frame::Kind::kAnswer) OnAnswer(frame);
+}
+
+bool SimDatapath::TakeControl(PlaneControl* control) {
+  if (controls_.empty()) return false;
+  *control = controls_.front();
+  controls_.pop_front();
+  return true;
 }
 
 bool SimDatapath::CanPlace(const Way& way, const RemoteSlice& target) const {
@@ -313,10 +342,7 @@ void SimDatapath::Bury(const Way& way) {
   ask.entropy = way.entropy;
   ask.generation = lane.generation;
   ask.asks = ++lane.asks;
-  SendFrame(
-      peer->second,
-      static_cast<uint16_t>((way.entropy + lane.asks) % options_.entropies),
-      ask, {});
+  Say(peer->second, way.entropy + lane.asks, ask);
 }
 
 bool SimDatapath::TakeBuried(Way* way) {

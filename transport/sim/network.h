@@ -171,6 +171,8 @@ class SimDatapath final : public Datapath {
   void ShutEars(PeerId peer) override;
   void Bury(const Way& way) override;
   bool TakeBuried(Way* way) override;
+  void OnControl(PeerId peer, std::span<const std::byte> bytes) override;
+  bool TakeControl(PlaneControl* control) override;
 
   // The simulator's side.
   void SetNow(Time now) { now_ = now; }
@@ -205,6 +207,11 @@ class SimDatapath final : public Datapath {
   void SendFrame(int host, uint16_t entropy, Frame frame,
                  std::span<const std::byte> header);
   void OnFrame(std::vector<std::byte> bytes, bool marked);
+  // A question or its answer: over some way of this plane, and over another
+  // plane by the engine's help.
+  void Say(int host, uint32_t way, Frame frame);
+  void OnAsk(const Frame& asked);
+  void OnAnswer(const Frame& answer);
   static uint64_t CheckOf(const Frame& frame, std::span<const std::byte> bytes);
   Network& network_;
   const int host_, plane_;
@@ -215,6 +222,7 @@ class SimDatapath final : public Datapath {
   std::map<std::pair<int, uint32_t>, Lane> lanes_;     // By host and entropy.
   std::map<std::pair<int, uint32_t>, uint32_t> ears_;  // Generations heard.
   std::deque<Way> buried_;
+  std::deque<PlaneControl> controls_;  // For another plane to carry.
   std::deque<Letter> mail_;
   std::vector<Letter> lent_;
 };

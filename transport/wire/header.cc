@@ -58,9 +58,7 @@ static_assert(kAckWindow < 1 << (kNumberBits - 1));
 // What the check of a header covers and does not travel, at most.
 constexpr size_t kMaxUnsaidBytes = 8 + 3 * 4;
 
-bool IsNumbered(PacketKind kind) {
-  return kind != PacketKind::kAck && kind != PacketKind::kGoodbye;
-}
+bool IsNumbered(PacketKind kind) { return kind < PacketKind::kAck; }
 
 // The flags that mean something for a kind. No others are written, and none
 // are accepted: a later version may give them a meaning.
@@ -154,8 +152,8 @@ inline uint32_t HeaderCheckOf(std::span<const std::byte> header,
   return MaskedCheckOf(header, key, kAllButCheck);
 }
 
-// `about`: flags of a numbered packet, else 0. `whom`: the receiver's index for
-// the sender, or of data the slot of the flow.
+// `about`: flags of a numbered packet, the plane of a control, else 0. `whom`:
+// the receiver's index for the sender, or of data the slot of the flow.
 void PutPrologue(PacketKind kind, uint8_t about, uint16_t whom, Writer& to) {
   to.Put<uint8_t>(
       static_cast<uint8_t>(kVersion << 4 | static_cast<uint8_t>(kind)));
@@ -319,20 +317,32 @@ size_t EncodeGoodbye(PeerId peer, PacketKey key, std::span<std::byte> out) {
   return Seal(out.first<kPrologueBytes>(), key);
 }
 
+size_t EncodeControl(const ControlPacket& packet, PacketKey key,
+                     std::span<std::byte> out) {
+  HAWSER_CHECK(!packet.content.empty() &&
+               packet.content.size() <= kMaxControlBytes);
+  Writer to(out.first<kPrologueBytes + kMaxControlBytes>());
+  PutPrologue(PacketKind::kControl, packet.plane, packet.peer.value, to);
+  to.PutBytes(packet.content);
+  return Seal(out.first(to.written()), key);
+}
+
 std::optional<Prologue> DecodePrologue(std::span<const std::byte> in) {
   if (in.size() < kPrologueBytes) return std::nullopt;
   Reader from(in);
   const auto version_and_kind = from.Take<uint8_t>();
   const uint8_t kind = version_and_kind & 0x0f;
   if (version_and_kind >> 4 != kVersion ||
-      kind > static_cast<uint8_t>(PacketKind::kGoodbye)) {
+      kind > static_cast<uint8_t>(PacketKind::kControl)) {
     return std::nullopt;
   }
   Prologue prologue{.kind = static_cast<PacketKind>(kind)};
   const auto about = from.Take<uint8_t>();
   const auto whom = from.Take<uint16_t>();
   if (!IsNumbered(prologue.kind)) {
-    if (about != 0) return std::nullopt;
+    if (about != 0 && prologue.kind != PacketKind::kControl) {
+      return std::nullopt;
+    }
     prologue.peer = {whom};
     return prologue;
   }
@@ -446,6 +456,18 @@ bool DecodeGoodbye(std::span<const std::byte> in, PacketKey key) {
   const std::optional<Prologue> prologue = DecodePrologue(in);
   return prologue && prologue->kind == PacketKind::kGoodbye &&
          in.size() == kPrologueBytes && Intact(in, key);
+}
+
+std::optional<ControlPacket> DecodeControl(std::span<const std::byte> in,
+                                           PacketKey key) {
+  const std::optional<Prologue> prologue = DecodePrologue(in);
+  if (!prologue || prologue->kind != PacketKind::kControl ||
+      in.size() <= kPrologueBytes ||
+      in.size() > kPrologueBytes + kMaxControlBytes || !Intact(in, key)) {
+    return std::nullopt;
+  }
+  return ControlPacket{prologue->peer, Load<uint8_t>(in.data() + 1),
+                       in.subspan(kPrologueBytes)};
 }
 
 PacketNumber ExpandNumber(uint32_t low, int bits, PacketNumber expected) {

@@ -115,6 +115,14 @@ struct AckPacket {
   Ack acks[kMaxAcksPerPacket];
 };
 
+// What a plane says to the plane that it faces. Its meaning is theirs.
+inline constexpr size_t kMaxControlBytes = 64;
+struct ControlPacket {
+  PeerId peer;
+  uint8_t plane = 0;                   // The receiver's.
+  std::span<const std::byte> content;  // 1..kMaxControlBytes
+};
+
 // The first look at a packet: enough to find the key it was checked with.
 enum class PacketKind : uint8_t {
   kData = 0,
@@ -123,6 +131,7 @@ enum class PacketKind : uint8_t {
   kProbe = 3,  // As CargoKind.
   kAck = 4,
   kGoodbye = 5,  // The sender's endpoint ends. Unnumbered, not acked.
+  kControl = 6,  // From plane to plane, over another one. Likewise.
 };
 struct Prologue {
   PacketKind kind;
@@ -184,6 +193,10 @@ size_t EncodeAcks(const AckPacket& packet, PacketKey key,
                   std::span<std::byte> out, size_t* written);
 // Writes a kGoodbye; returns its size.
 size_t EncodeGoodbye(PeerId peer, PacketKey key, std::span<std::byte> out);
+// Writes a kControl into `out`, which has room for kPrologueBytes and
+// kMaxControlBytes; returns its size.
+size_t EncodeControl(const ControlPacket& packet, PacketKey key,
+                     std::span<std::byte> out);
 
 // Any bytes may be given to the functions below; nullopt means "not ours, not
 // whole, or not intact", and is a counted drop.
@@ -205,6 +218,9 @@ std::optional<DecodedPacket> DecodePacket(std::span<const std::byte> in,
 // False: malformed. `out->acks[i].largest` holds the low 32 bits only.
 bool DecodeAcks(std::span<const std::byte> in, PacketKey key, AckPacket* out);
 bool DecodeGoodbye(std::span<const std::byte> in, PacketKey key);
+// The content is a part of `in`.
+std::optional<ControlPacket> DecodeControl(std::span<const std::byte> in,
+                                           PacketKey key);
 
 // The number nearest to `expected` whose low `bits` bits are `low`; `bits` is
 // 1..32. (RFC 9000, appendix A.3.)

@@ -470,7 +470,7 @@ size_t VerbsDatapath::Receive(std::span<RxPacket> out) {
       const std::span bytes(at + kGrhBytes, one.byte_len - kGrhBytes);
       if ((one.wc_flags & IBV_WC_WITH_IMM) != 0) {
         if (has_lanes() && one.imm_data == htobe32(kControlMark)) {
-          OnControl(bytes);
+          OnControlDatagram(bytes);
         }
         continue;
       }

@@ -67,6 +67,8 @@ class VerbsDatapath final : public Datapath {
   void ShutEars(PeerId peer) override;
   void Bury(const Way& way) override;
   bool TakeBuried(Way* way) override;
+  void OnControl(PeerId peer, std::span<const std::byte> bytes) override;
+  bool TakeControl(PlaneControl* control) override;
 
  private:
   // Packets that may wait to leave, over all entropies. Each sending queue
@@ -134,11 +136,16 @@ class VerbsDatapath final : public Datapath {
   PairHolder MakeLanePair(ibv_qp_type type, bool hears);
   bool Connect(ibv_qp* pair, const Peer& peer, uint32_t far_pair,
                uint32_t generation, uint32_t label, bool sends);
+  Control Signed(Control control) const;
+  // As a datagram of this plane; or by the engine, over another one.
   void SendControl(const Peer& peer, uint32_t entropy, const Control& control);
-  void OnControl(std::span<const std::byte> bytes);
-  void OnAsk(Peer& peer, const Control& control);
+  void CarryControl(PeerId peer, const Control& control);
+  void OnControlDatagram(std::span<const std::byte> bytes);
+  void Obey(Peer& peer, Control control, bool carried);
+  void OnAsk(Peer& peer, const Control& control, bool carried);
   void OnAnswer(const Control& control);
   Peer* FindPeer(const Control& control);
+  bool OpenEar(Peer& peer, Ear& ear, const Control& asked);
   void CloseEar(Ear& ear);
   void PostUsed();
   // What a lane brought: true, and the packet.
@@ -173,6 +180,7 @@ class VerbsDatapath final : public Datapath {
   std::map<uint32_t, std::pair<PeerId, uint32_t>> ears_;  // By queue pair.
   std::map<uint32_t, RegionHolder> regions_;
   std::deque<Way> buried_;
+  std::deque<PlaneControl> controls_;         // For another plane to carry.
   uint32_t generations_ = 0;                  // Given to lanes; each but once.
   std::vector<HandleHolder> closed_handles_;  // Packets may be under way yet.
   std::vector<Peer> peers_;                   // By PeerId.

@@ -86,8 +86,8 @@ struct Control {
   uint8_t plane_gid[16] = {};  // and its address: who it is.
   uint32_t lane = 0;           // The asker's.
   uint32_t generation = 0;
-  uint32_t pair = 0;    // The speaker's end of the lane,
-  uint32_t type = 0;    // an ibv_qp_type, as the asker's mode wants it.
+  uint32_t pair = 0;    // The speaker's end of the lane; 0: not yet made.
+  uint32_t type = 0;    // An ibv_qp_type, as the asker's mode wants it.
   uint32_t memory = 0;  // kWantKey, kKey, kNoKey.
   uint32_t key = 0;     // kKey.
 };

@@ -156,14 +156,18 @@ bool VerbsDatapath::Connect(ibv_qp* pair, const Peer& peer, uint32_t far_pair,
 
 // --- Asking and answering --------------------------------------------------
 
+Control VerbsDatapath::Signed(Control control) const {
+  control.plane_pair = receiver_->qp_num;
+  std::memcpy(control.plane_gid, gid_.raw, sizeof control.plane_gid);
+  return control;
+}
+
 void VerbsDatapath::SendControl(const Peer& peer, uint32_t entropy,
                                 const Control& said) {
   Sender& sender = *senders_[entropy % senders_.size()];
   // What finds no room is as good as lost, and will be said again.
   if (free_slots_.empty() || sender.broken || down_ || dead_) return;
-  Control control = said;
-  control.plane_pair = receiver_->qp_num;
-  std::memcpy(control.plane_gid, gid_.raw, sizeof control.plane_gid);
+  const Control control = Signed(said);
   const uint16_t slot = TakeSlot(sender);
   std::memcpy(tx_memory_[slot], &control, sizeof control);
   pieces_[slot].length = sizeof control;
@@ -176,6 +180,22 @@ void VerbsDatapath::SendControl(const Peer& peer, uint32_t entropy,
   Chain(sender, slot);
 }
 
+void VerbsDatapath::CarryControl(PeerId peer, const Control& said) {
+  const Control control = Signed(said);
+  static_assert(sizeof control <= PlaneControl::kMostBytes);
+  PlaneControl& carried = controls_.emplace_back();
+  carried.peer = peer;
+  carried.length = sizeof control;
+  std::memcpy(carried.bytes.data(), &control, sizeof control);
+}
+
+bool VerbsDatapath::TakeControl(PlaneControl* control) {
+  if (controls_.empty()) return false;
+  *control = controls_.front();
+  controls_.pop_front();
+  return true;
+}
+
 void VerbsDatapath::Ask(Lane& lane) {
   Control control;
   control.kind = Control::Kind::kAsk;
@@ -183,8 +203,10 @@ void VerbsDatapath::Ask(Lane& lane) {
   control.generation = lane.generation;
   control.pair = lane.pair->qp_num;
   control.type = lane_type();
-  // Another way each time: its own may be what is broken.
+  // Another way each time: its own may be what is broken. And so may be all of
+  // this plane's.
   SendControl(peers_[lane.peer.value], lane.entropy + ++lane.asks, control);
+  if (lane.burying) CarryControl(lane.peer, control);
   PostUsed();
 }
 
@@ -198,15 +220,26 @@ VerbsDatapath::Peer* VerbsDatapath::FindPeer(const Control& control) {
   return nullptr;
 }
 
-void VerbsDatapath::OnControl(std::span<const std::byte> bytes) {
+void VerbsDatapath::OnControlDatagram(std::span<const std::byte> bytes) {
   Control control;
   if (bytes.size() != sizeof control) return;
   std::memcpy(&control, bytes.data(), sizeof control);
-  Peer* peer = FindPeer(control);
-  if (peer == nullptr) return;
+  Peer* const peer = FindPeer(control);
+  if (peer != nullptr) Obey(*peer, control, /*carried=*/false);
+}
+
+void VerbsDatapath::OnControl(PeerId id, std::span<const std::byte> bytes) {
+  Control control;
+  if (!has_lanes() || !IsOpen(id) || bytes.size() != sizeof control) return;
+  std::memcpy(&control, bytes.data(), sizeof control);
+  Peer& peer = peers_[id.value];
+  if (FindPeer(control) == &peer) Obey(peer, control, /*carried=*/true);
+}
+
+void VerbsDatapath::Obey(Peer& peer, Control control, bool carried) {
   switch (control.kind) {
     case Control::Kind::kAsk:
-      OnAsk(*peer, control);
+      OnAsk(peer, control, carried);
       break;
     case Control::Kind::kAnswer:
       OnAnswer(control);
@@ -216,47 +249,39 @@ void VerbsDatapath::OnControl(std::span<const std::byte> bytes) {
       if (region == regions_.end()) break;
       control.kind = Control::Kind::kKey;
       control.key = region->second->rkey;
-      SendControl(*peer, control.generation, control);
+      SendControl(peer, control.generation, control);
       break;
     }
     case Control::Kind::kKey:
-      peer->far_keys[control.memory] = control.key;
-      peer->far_keys_wanted.erase(control.memory);
+      peer.far_keys[control.memory] = control.key;
+      peer.far_keys_wanted.erase(control.memory);
       break;
     case Control::Kind::kNoKey:
-      peer->far_keys.erase(control.memory);
+      peer.far_keys.erase(control.memory);
       break;
   }
   PostUsed();
 }
 
-void VerbsDatapath::OnAsk(Peer& peer, const Control& asked) {
+void VerbsDatapath::OnAsk(Peer& peer, const Control& asked, bool carried) {
   Ear& ear = peer.ears[asked.lane];
   if (asked.generation < ear.generation ||
       (asked.generation == ear.generation && ear.shut) ||
       (asked.type != IBV_QPT_UC && asked.type != IBV_QPT_RC)) {
     return;
   }
-  if (asked.generation > ear.generation || ear.pair == nullptr) {
+  if (asked.generation > ear.generation) {
     CloseEar(ear);
     ear.generation = asked.generation;
     ear.shut = false;
-    ear.pair = MakeLanePair(static_cast<ibv_qp_type>(asked.type),
-                            /*hears=*/true);
-    if (ear.pair == nullptr ||
-        !Connect(ear.pair.get(), peer, asked.pair, asked.generation,
-                 receiver_->qp_num * 0x9e3779b1u + asked.lane,
-                 /*sends=*/false)) {
-      ear.pair.reset();
-      return;
-    }
-    const auto id = static_cast<uint16_t>(&peer - peers_.data());
-    ears_[ear.pair->qp_num] = {PeerId{id}, asked.lane};
   }
+  if (ear.pair == nullptr && !OpenEar(peer, ear, asked)) ear.pair.reset();
   Control answer = asked;
   answer.kind = Control::Kind::kAnswer;
-  answer.pair = ear.pair->qp_num;
+  answer.pair = ear.pair != nullptr ? ear.pair->qp_num : 0;
   SendControl(peer, asked.lane + asked.generation + ++ear.answers, answer);
+  const PeerId id{static_cast<uint16_t>(&peer - peers_.data())};
+  if (carried) CarryControl(id, answer);
   // The peer knows us now, as it may not have done when we asked.
   const auto entropy = (asked.lane & 0xffff) % peer.lanes.size();
   Lane& lane = *peer.lanes[entropy];
@@ -265,16 +290,30 @@ void VerbsDatapath::OnAsk(Peer& peer, const Control& asked) {
   }
 }
 
+bool VerbsDatapath::OpenEar(Peer& peer, Ear& ear, const Control& asked) {
+  ear.pair = MakeLanePair(static_cast<ibv_qp_type>(asked.type),
+                          /*hears=*/true);
+  if (ear.pair == nullptr ||
+      !Connect(ear.pair.get(), peer, asked.pair, asked.generation,
+               receiver_->qp_num * 0x9e3779b1u + asked.lane,
+               /*sends=*/false)) {
+    return false;
+  }
+  const PeerId id{static_cast<uint16_t>(&peer - peers_.data())};
+  ears_[ear.pair->qp_num] = {id, asked.lane};
+  return true;
+}
+
 void VerbsDatapath::CloseEar(Ear& ear) {
   if (ear.pair != nullptr) {
     ears_.erase(ear.pair->qp_num);
     ibv_qp_attr to = {};
     to.qp_state = IBV_QPS_RESET;
     ibv_modify_qp(ear.pair.get(), &to, IBV_QP_STATE);
+    ear.given_up = std::move(ear.pair);
   }
   if (ear.manifest_slot != Ear::kNoSlot) lent_.push_back(ear.manifest_slot);
   ear.manifest_slot = Ear::kNoSlot;
-  ear.given_up = std::move(ear.pair);
 }
 
 void VerbsDatapath::OnAnswer(const Control& answer) {
@@ -288,12 +327,13 @@ void VerbsDatapath::OnAnswer(const Control& answer) {
   const uint32_t label =
       (receiver_->qp_num + lane->generation * 0x61u) * 0x9e3779b1u +
       lane->entropy;
-  if (!Connect(lane->pair.get(), peers_[way.peer.value], answer.pair,
-               answer.generation, label, /*sends=*/true)) {
-    lane->state = Lane::State::kBroken;
-    return;
+  // The new way may have to wait, as where a port is down: its packets are
+  // datagrams until it is asked for again. The old one is gone all the same.
+  if (answer.pair != 0 &&
+      Connect(lane->pair.get(), peers_[way.peer.value], answer.pair,
+              answer.generation, label, /*sends=*/true)) {
+    lane->state = Lane::State::kOpen;
   }
-  lane->state = Lane::State::kOpen;
   if (std::exchange(lane->burying, false)) buried_.push_back(way);
 }
 

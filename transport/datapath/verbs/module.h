@@ -25,7 +25,7 @@ struct VerbsModule {
 };
 
 // Grows with every change of this file, of verbs.h or of datapath.h.
-inline constexpr uint32_t kVerbsModuleVersion = 3;
+inline constexpr uint32_t kVerbsModuleVersion = 4;
 // The one name that the shared object shows: a VerbsModule.
 inline constexpr char kVerbsModuleName[] = "hawser_verbs_module";
 
