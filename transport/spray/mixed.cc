@@ -8,8 +8,7 @@ PathId Mixed::Pick(const PathView& view, Time) {
   const uint32_t paths = view.count();
   if (penalties_.size() < paths) penalties_.resize(paths, 0);
   while (!clean_.empty()) {
-    const uint16_t path = clean_.front();
-    clean_.pop_front();
+    const uint16_t path = clean_.Pop();
     if (view.CanSend(path)) return {path};
   }
   // As many rounds as it takes to work off the largest penalty.
@@ -32,7 +31,7 @@ void Mixed::OnFeedback(PathId path, PathFeedback feedback, uint32_t packets,
   switch (feedback) {
     case PathFeedback::kGood:
       for (uint32_t i = 0; recycles_ && i < packets; ++i) {
-        if (clean_.size() < kMaxClean) clean_.push_back(path.value);
+        if (clean_.size() < kMaxClean) clean_.Push(path.value);
       }
       return;
     case PathFeedback::kMarked:

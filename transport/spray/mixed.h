@@ -8,9 +8,9 @@
 #pragma once
 
 #include <cstdint>
-#include <deque>
 #include <vector>
 
+#include "transport/base/fifo.h"
 #include "transport/spray/oblivious.h"
 #include "transport/spray/path_scheduler.h"
 
@@ -31,7 +31,7 @@ class Mixed final : public PathScheduler {
   static constexpr size_t kMaxClean = 1024;
   RandomRounds rounds_;
   bool recycles_;
-  std::deque<uint16_t> clean_;  // Oldest first.
+  Fifo<uint16_t> clean_;  // Oldest first.
   std::vector<uint8_t> penalties_;
 };
 

@@ -22,13 +22,11 @@ PathId Weave::Pick(const PathView& view, Time) {
 
 PathId Weave::TakeClean(const PathView& view) {
   while (!clean_.empty()) {
-    const auto end = clean_.begin() + static_cast<std::ptrdiff_t>(
-                                          std::min(clean_.size(), kLook));
-    const auto fastest = std::min_element(
-        clean_.begin(), end,
-        [](const Clean& a, const Clean& b) { return a.rtt < b.rtt; });
-    const uint16_t path = fastest->path;
-    clean_.erase(fastest);
+    uint64_t fastest = 0;
+    for (uint64_t i = 1; i < std::min<uint64_t>(clean_.size(), kLook); ++i) {
+      if (clean_[i].rtt < clean_[fastest].rtt) fastest = i;
+    }
+    const uint16_t path = clean_.Take(fastest).path;
     if (view.CanSend(path)) return {path};
   }
   return kNoPath;
@@ -79,7 +77,7 @@ void Weave::OnFeedback(PathId path, PathFeedback feedback, uint32_t packets,
   switch (feedback) {
     case PathFeedback::kGood:
       for (uint32_t i = 0; i < packets && clean_.size() < kMaxClean; ++i) {
-        clean_.push_back({path.value, rtt});
+        clean_.Push({path.value, rtt});
       }
       return;
     case PathFeedback::kMarked:

@@ -18,9 +18,9 @@
 #pragma once
 
 #include <cstdint>
-#include <deque>
 #include <vector>
 
+#include "transport/base/fifo.h"
 #include "transport/spray/oblivious.h"
 #include "transport/spray/path_scheduler.h"
 
@@ -49,7 +49,7 @@ class Weave final : public PathScheduler {
   Duration Expected(uint32_t path) const;
 
   RandomRounds rounds_;
-  std::deque<Clean> clean_;  // Oldest first.
+  Fifo<Clean> clean_;  // Oldest first.
   std::vector<Known> known_;
   Duration mean_rtt_;
 };
