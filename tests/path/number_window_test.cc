@@ -1,6 +1,7 @@
 #include "transport/path/number_window.h"
 
 #include <map>
+#include <utility>
 
 #include "gtest/gtest.h"
 #include "transport/base/random.h"
@@ -39,6 +40,21 @@ TEST(NumberWindow, Read__newest_first_wherever_it_begins) {
       }
     }
   }
+}
+
+TEST(NumberWindow, Set__the_first_word_is_kept_when_others_come) {
+  NumberWindow window;
+  for (uint64_t n : {0u, 7u, 63u}) window.Set(n);
+  EXPECT_EQ(window.Read(63), uint64_t{1} << 63 | uint64_t{1} << 56 | 1);
+  EXPECT_FALSE(window.Has(64 + 7));
+  window.Set(64);
+  for (uint64_t n : {0u, 7u, 63u, 64u}) EXPECT_TRUE(window.Has(n)) << n;
+  EXPECT_FALSE(window.Has(8));
+  EXPECT_EQ(window.Read(64), uint64_t{1} << 57 | 0b11);
+  NumberWindow moved = std::move(window);
+  EXPECT_EQ(moved.Read(63), uint64_t{1} << 63 | uint64_t{1} << 56 | 1);
+  moved.ClearAll();
+  EXPECT_EQ(moved.Read(64), 0u);
 }
 
 }  // namespace

@@ -35,15 +35,15 @@ class AckTracker {
   Arrival Note(uint64_t number, Time arrived_at, bool* at_once);
 
   PathId path_;
-  uint32_t every_;
-  Duration delay_;
+  uint16_t ecn_marked_ = 0;
   bool any_ = false;
+  uint32_t every_;
+  uint32_t waiting_ = 0;  // Packets that no ack has spoken of.
   uint64_t largest_ = 0;
   Time largest_arrived_at_;
   uint64_t oldest_wanted_ = 0;  // The sender remembers nothing before it.
-  uint32_t waiting_ = 0;        // Packets that no ack has spoken of.
+  Duration delay_;
   Time due_ = Time::Never();
-  uint16_t ecn_marked_ = 0;
   NumberWindow seen_;  // Up to largest_.
 };
 

@@ -44,8 +44,8 @@ Path::Path(PathId id, std::shared_ptr<Window> window,
            const PathOptions& options)
     : id_(id),
       window_(std::move(window)),
-      acks_(id, options.ack_every, options.ack_delay),
-      options_(options) {
+      options_(options),
+      acks_(id, options.ack_every, options.ack_delay) {
   window_->OnJoined();
 }
 

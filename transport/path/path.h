@@ -117,8 +117,10 @@ class Path {
   void OnWhisper(Time now);
   void OnSilence(AckSummary& summary, SettledList& out, Time now);
 
-  // What a scheduler reads of every path for every packet comes first.
+  // What a scheduler reads of every path for every packet comes first, then
+  // what each packet and each ack needs, and last what a healthy path does not.
   PathId id_;
+  uint16_t ecn_marked_seen_ = 0;  // The peer's free-running count, last heard.
   State state_ = State::kOpen;
   bool probe_wanted_ = false;
   bool tail_probed_ = false;      // Since the latest progress.
@@ -126,14 +128,16 @@ class Path {
   std::shared_ptr<Window> window_;
   RttEstimator network_rtt_, response_rtt_;
   SentLog log_;
-  LossDetector losses_;
-  AckTracker acks_;
-  PathOptions options_;
-  PathCounts counts_;
   Time latest_;  // The latest `now` heard: what lies before is no deadline.
   Time quiet_since_;  // The latest progress, or the first send after it.
-  Time probed_at_;    // If tail_probed_: then...
-  Time judge_at_;     // ...and when it is next asked whether that was answered.
+  PathOptions options_;
+  LossDetector losses_;
+  PacketNumber largest_heard_;  // In any ack.
+  PacketSize size_;
+  PathCounts counts_;
+  AckTracker acks_;
+  Time probed_at_;  // If tail_probed_: then...
+  Time judge_at_;   // ...and when it is next asked whether that was answered.
   bool witnessed_ = false;           // Its host was heard since the probe.
   Time next_probe_ = Time::Never();  // While suspect.
   Duration probe_pause_;
@@ -141,9 +145,6 @@ class Path {
   uint32_t lost_bytes_ = 0;
   // ...and, since it answered to a smaller one, so many more are tried.
   int large_probes_left_ = 0;
-  PacketSize size_;
-  PacketNumber largest_heard_;    // In any ack.
-  uint16_t ecn_marked_seen_ = 0;  // The peer's free-running count, last heard.
 };
 
 }  // namespace hawser

@@ -11,16 +11,16 @@ namespace hawser {
 
 class RttEstimator {
  public:
-  bool has_sample() const { return has_sample_; }
+  bool has_sample() const { return latest_ > Duration(); }
   Duration latest() const { return latest_; }
   Duration smoothed() const { return smoothed_; }
   Duration variance() const { return variance_; }
 
   void OnSample(Duration rtt) {
     rtt = std::max(rtt, Duration::Nanos(1));
+    const bool first = !has_sample();
     latest_ = rtt;
-    if (!has_sample_) {
-      has_sample_ = true;
+    if (first) {
       smoothed_ = rtt;
       variance_ = rtt / 2;
       return;
@@ -31,8 +31,7 @@ class RttEstimator {
   }
 
  private:
-  bool has_sample_ = false;
-  Duration latest_, smoothed_, variance_;
+  Duration latest_, smoothed_, variance_;  // 0 before the first sample.
 };
 
 }  // namespace hawser

@@ -19,10 +19,13 @@ uint64_t SentLog::Undelivered(PacketNumber newest) const {
 PacketNumber SentLog::Add(const wire::Cargo& cargo, uint32_t wire_bytes,
                           Time now) {
   HAWSER_CHECK(!full());
-  if (end_ - begin_ == slots_.size()) Grow();
+  if (end_ - begin_ > mask_) Grow();
   const uint64_t number = end_++;
-  slots_[number & (slots_.size() - 1)] = {cargo, wire_bytes, now,
-                                          SentPacket::State::kOpen};
+  SentPacket& packet = slots()[number & mask_];
+  packet.cargo = cargo;
+  packet.wire_bytes = wire_bytes;
+  packet.state = SentPacket::State::kOpen;
+  packet.sent_at = now;
   delivered_.Clear(number);
   if (oldest_open_ == number) oldest_open_sent_at_ = now;
   in_flight_bytes_ += wire_bytes;
@@ -62,11 +65,13 @@ void SentLog::Trim(PacketNumber keep_from) {
 }
 
 void SentLog::Grow() {
-  std::vector<SentPacket> larger(slots_.size() * 2);
+  const uint64_t mask = 2 * mask_ + 1;
+  std::vector<SentPacket> larger(mask + 1);
   for (uint64_t n = begin_; n != end_; ++n) {
-    larger[n & (larger.size() - 1)] = slots_[n & (slots_.size() - 1)];
+    larger[n & mask] = slots()[n & mask_];
   }
-  slots_ = std::move(larger);
+  more_ = std::move(larger);
+  mask_ = mask;
 }
 
 }  // namespace hawser

@@ -18,17 +18,17 @@ struct SentPacket {
   // to learn from an ack that comes after all.
   enum class State : uint8_t { kOpen, kDelivered, kLost };
   wire::Cargo cargo;
-  uint32_t wire_bytes = 0;
+  uint32_t wire_bytes : 30 = 0;
+  State state : 2 = State::kOpen;
   Time sent_at;
-  State state = State::kOpen;
 };
+static_assert(sizeof(SentPacket) == 32);  // Two to a cache line.
 
-// A ring that grows by doubling up to wire::kAckWindow entries: an idle path
-// is small. Numbers count up from 0 and are never reused.
+// A ring that grows by doubling up to wire::kAckWindow entries, of which the
+// first few lie here: a path with little in flight is small, and in one place.
+// Numbers count up from 0 and are never reused.
 class SentLog {
  public:
-  SentLog() : slots_(kFirstCapacity) {}
-
   PacketNumber begin() const { return {begin_}; }  // The oldest remembered.
   PacketNumber end() const { return {end_}; }      // The next to be given.
   bool full() const { return end_ - begin_ == wire::kAckWindow; }
@@ -39,11 +39,11 @@ class SentLog {
   uint32_t open_packets() const { return open_packets_; }
   SentPacket& operator[](PacketNumber n) {
     HAWSER_CHECK(contains(n));
-    return slots_[n.value & (slots_.size() - 1)];
+    return slots()[n.value & mask_];
   }
   const SentPacket& operator[](PacketNumber n) const {
     HAWSER_CHECK(contains(n));
-    return slots_[n.value & (slots_.size() - 1)];
+    return slots()[n.value & mask_];
   }
   // The oldest packet that is open, or end(). And when it left.
   PacketNumber oldest_open() const { return {oldest_open_}; }
@@ -63,9 +63,13 @@ class SentLog {
 
  private:
   void Grow();
+  SentPacket* slots() { return more_.empty() ? first_ : more_.data(); }
+  const SentPacket* slots() const {
+    return more_.empty() ? first_ : more_.data();
+  }
 
-  static constexpr uint32_t kFirstCapacity = 4;
-  std::vector<SentPacket> slots_;  // Its size is a power of two.
+  static constexpr uint32_t kFirstCapacity = 2;
+  uint64_t mask_ = kFirstCapacity - 1;  // A power of two, less one.
   uint64_t begin_ = 0;
   uint64_t end_ = 0;
   uint64_t oldest_open_ = 0;  // All before it are settled.
@@ -73,6 +77,8 @@ class SentLog {
   uint32_t in_flight_bytes_ = 0;
   uint32_t open_packets_ = 0;
   NumberWindow delivered_;
+  SentPacket first_[kFirstCapacity];
+  std::vector<SentPacket> more_;  // Once these are too few: all of them.
 };
 
 }  // namespace hawser
