@@ -12,8 +12,8 @@ TEST(EventQueue, Pop__in_order_of_time_then_of_foresight) {
   EventQueue queue;
   const auto five = queue.LineFor(5), ten = queue.LineFor(10);
   EXPECT_EQ(queue.LineFor(5), five);
-  queue.Push(ten, 10, 0, 1);
-  queue.Push(five, 5, 0, 2);
+  queue.Push(ten, 0, 1);
+  queue.Push(five, 0, 2);
   queue.PushAt(5, 0, 3);
   queue.PushAt(10, 0, 4);
   std::vector<uint32_t> order;
@@ -32,8 +32,13 @@ TEST(EventQueue, Pop__the_same_order_whether_delays_have_lines_or_not) {
     if (i < 1000 || random.Below(2) == 0) {
       const auto delay = static_cast<Picos>(100 * random.Below(50) + 1);
       const auto what = static_cast<uint32_t>(i);
-      with.Push(with.LineFor(delay), delay, 0, what);
-      without.Push(EventQueue::kNoLine, delay, 0, what);
+      const auto line = with.LineFor(delay);
+      if (line == EventQueue::kNoLine) {
+        with.PushAt(with.now() + delay, 0, what);
+      } else {
+        with.Push(line, 0, what);
+      }
+      without.PushAt(without.now() + delay, 0, what);
     }
     if (i < 1000 || with.empty()) continue;
     const Event a = with.Pop(), b = without.Pop();

@@ -12,12 +12,13 @@
 #pragma once
 
 #include <algorithm>
+#include <array>
 #include <cstdint>
 #include <limits>
 #include <queue>
 #include <vector>
 
-#include "transport/base/check.h"
+#include "transport/base/fifo.h"
 
 namespace hawser::sim {
 
@@ -35,120 +36,130 @@ struct Event {
 class EventQueue {
  public:
   using Line = uint32_t;
-  // Those that follow in the heap; for delays that are rare.
+  // No line: for delays that are rare.
   static constexpr Line kNoLine = 0;
-
-  EventQueue() : lines_(1), heads_(1, kNeverPicos) {}
 
   // A. What is.
   Picos now() const { return now_; }
-  uint64_t popped() const { return popped_; }
+  uint64_t popped() const { return order_ - size_; }
   bool empty() const { return size_ == 0; }
-  // Of the line that the latest event came from, the one that is `places`
-  // behind the next; nullptr where there is none. It comes soon, unless others
-  // come first: time to fetch what it is about into the cache.
-  const Event* Coming(uint64_t places) const {
-    return latest_ == kNoLine ? nullptr : lines_[latest_].At(places);
-  }
+  // What comes behind the latest event in its line: soon, unless others come
+  // first. Time to fetch what it is about into the cache.
+  const Fifo<Event>& coming() const { return lines_[latest_].events; }
 
   // The line of everything that is put off by `delay`; kNoLine when there are
   // kMaxLines of them already.
   Line LineFor(Picos delay) {
-    for (Line line = 1; line < lines_.size(); ++line) {
+    for (Line line = 1; line < count_; ++line) {
       if (lines_[line].delay == delay) return line;
     }
-    if (lines_.size() == kMaxLines) return kNoLine;
-    lines_.emplace_back();
-    lines_.back().delay = delay;
-    heads_.push_back(kNeverPicos);
-    return static_cast<Line>(lines_.size() - 1);
+    if (count_ == kMaxLines) return kNoLine;
+    lines_[count_].delay = delay;
+    return count_++;
   }
 
-  // B. What happens. `line` is LineFor(delay), or kNoLine.
-  void Push(Line line, Picos delay, uint32_t kind, uint32_t what) {
-    const Event event{now_ + delay, order_++, kind, what};
+  // B. What happens: so long after now as `line`, not kNoLine, says...
+  void Push(Line line, uint32_t kind, uint32_t what) {
+    DelayLine& its = lines_[line];
+    const Event event{now_ + its.delay, order_++, kind, what};
     ++size_;
-    if (line == kNoLine) {
-      heap_.push(event);
-      heads_[0] = heap_.top().at;
-      return;
-    }
-    HAWSER_CHECK(delay == lines_[line].delay);
-    if (lines_[line].Push(event)) heads_[line] = event.at;
+    if (its.events.empty()) Begin(line, event);
+    its.events.Push(event);
   }
+  // ...or then, but not before now.
   void PushAt(Picos at, uint32_t kind, uint32_t what) {
-    Push(kNoLine, std::max<Picos>(at - now_, 0), kind, what);
+    ++size_;
+    heap_.push({std::max(at, now_), order_++, kind, what});
+    Begin(kNoLine, heap_.top());
   }
 
   // C. What next. Not when empty().
   Event Pop() {
-    Line first = 0;
-    for (Line line = 1; line < heads_.size(); ++line) {
-      if (heads_[line] > heads_[first]) continue;
-      if (heads_[line] < heads_[first] || OrderOf(line) < OrderOf(first)) {
-        first = line;
-      }
-    }
     --size_;
-    ++popped_;
-    latest_ = first;
-    if (first == kNoLine) {
-      const Event event = heap_.top();
+    latest_ = Earliest();
+    const bool rare = latest_ == kRare;
+    if (rare) latest_ = EarliestOfRare();
+    Event event;
+    if (latest_ == kNoLine) {
+      event = heap_.top();
       heap_.pop();
-      heads_[0] = heap_.empty() ? kNeverPicos : heap_.top().at;
-      now_ = event.at;
-      return event;
+    } else {
+      Fifo<Event>& line = lines_[latest_].events;
+      event = line.Pop();
+      heads_[latest_] = line.empty() ? Head() : HeadOf(line.front());
     }
-    const Event event = lines_[first].Pop();
-    heads_[first] = lines_[first].head_at();
     now_ = event.at;
+    if (rare) heads_[kRare] = HeadOfLine(EarliestOfRare());
     return event;
   }
 
  private:
-  static constexpr size_t kMaxLines = 24;
+  static constexpr Line kMaxLines = 24;
+  // The first lines carry nearly everything. The others and the heap are rare,
+  // and the earliest of them all stands in the place of the heap's.
+  static constexpr Line kOften = 3, kRare = kNoLine;
 
-  // A ring that doubles when it is full.
+  // Of a line's first event.
+  struct Head {
+    Picos at = kNeverPicos;
+    uint64_t order = UINT64_MAX;
+    unsigned __int128 key() const {
+      return static_cast<unsigned __int128>(at) << 64 | order;
+    }
+  };
   struct DelayLine {
     Picos delay = 0;
-    std::vector<Event> ring = std::vector<Event>(64);
-    uint64_t begin = 0, end = 0;
-
-    const Event& head() const { return ring[begin & (ring.size() - 1)]; }
-    Picos head_at() const { return begin == end ? kNeverPicos : head().at; }
-    const Event* At(uint64_t places) const {
-      if (end - begin <= places) return nullptr;
-      return &ring[(begin + places) & (ring.size() - 1)];
-    }
-    bool Push(const Event& event) {  // True: it is the head.
-      if (end - begin == ring.size()) Grow();
-      ring[end++ & (ring.size() - 1)] = event;
-      return end - begin == 1;
-    }
-    Event Pop() { return ring[begin++ & (ring.size() - 1)]; }
-    void Grow() {
-      std::vector<Event> larger(2 * ring.size());
-      for (uint64_t i = begin; i != end; ++i) {
-        larger[i & (larger.size() - 1)] = ring[i & (ring.size() - 1)];
-      }
-      ring.swap(larger);
-    }
+    Fifo<Event> events;
   };
   struct Later {
     bool operator()(const Event& a, const Event& b) const {
       return a.at != b.at ? a.at > b.at : a.order > b.order;
     }
   };
-  uint64_t OrderOf(Line line) const {
-    if (heads_[line] == kNeverPicos) return UINT64_MAX;
-    return line == kNoLine ? heap_.top().order : lines_[line].head().order;
+  static Head HeadOf(const Event& event) { return {event.at, event.order}; }
+  Head HeadOfLine(Line line) const {
+    if (line != kNoLine) return heads_[line];
+    return heap_.empty() ? Head() : HeadOf(heap_.top());
+  }
+
+  // `event` may be the first of its line now.
+  void Begin(Line line, const Event& event) {
+    if (line != kNoLine) heads_[line] = HeadOf(event);
+    if (line > kOften || line == kNoLine) {
+      if (HeadOf(event).key() < heads_[kRare].key()) {
+        heads_[kRare] = HeadOf(event);
+      }
+    }
+  }
+  // Which is next is anybody's guess, so it is found without a branch: a wrong
+  // guess costs more than looking at every head.
+  Line Earliest() const {
+    Line first = 0;
+    unsigned __int128 least = heads_[0].key();
+    for (Line line = 1; line <= kOften; ++line) {
+      const unsigned __int128 key = heads_[line].key();
+      const bool earlier = key < least;
+      first = earlier ? line : first;
+      least = earlier ? key : least;
+    }
+    return first;
+  }
+  Line EarliestOfRare() const {
+    Line first = kNoLine;
+    Head least = HeadOfLine(kNoLine);
+    for (Line line = kOften + 1; line < count_; ++line) {
+      if (heads_[line].key() >= least.key()) continue;
+      first = line;
+      least = heads_[line];
+    }
+    return first;
   }
 
   Picos now_ = 0;
-  uint64_t order_ = 0, popped_ = 0, size_ = 0;
-  Line latest_ = kNoLine;
-  std::vector<DelayLine> lines_;  // The first stands for the heap.
-  std::vector<Picos> heads_;      // When each line's first event is.
+  uint64_t order_ = 0, size_ = 0;
+  Line latest_ = kNoLine, count_ = 1;  // The first line stands for the heap.
+  std::array<Head, kMaxLines> heads_;
+  std::array<DelayLine, kMaxLines> lines_;
   std::priority_queue<Event, std::vector<Event>, Later> heap_;
 };
 

@@ -26,9 +26,11 @@ uint32_t Share(uint32_t bytes, double share) {
 
 Fabric::Fabric(const Topology& topology, const FabricOptions& options,
                uint64_t seed)
-    : topology_(topology), options_(options), random_(Mix64(seed)) {
+    : topology_(topology),
+      options_(options),
+      nics_(topology.hosts() * topology.planes()),
+      random_(Mix64(seed)) {
   ports_.resize(topology.ports().size());
-  const uint32_t nics = topology.hosts() * topology.planes();
   for (uint32_t p = 0; p < ports_.size(); ++p) {
     const PortPlace& place = topology.ports()[p];
     Port& port = ports_[p];
@@ -38,7 +40,7 @@ Fabric::Fabric(const Topology& topology, const FabricOptions& options,
     port.latency_nanos = static_cast<uint32_t>(place.latency_picos / 1000);
     port.latency_line = LineOf(place.latency_picos);
     port.to_host = place.to_host;
-    port.nic = p < nics;
+    port.nic = p < nics_;
     port.marks = !port.nic && (options.marks_last_hop || !port.to_host);
     Apply({0, p, 1});
   }
@@ -72,10 +74,6 @@ void Fabric::Free(PacketIndex index) {
 
 void Fabric::Send(uint32_t host, PacketIndex index) {
   Enqueue(topology_.nic_port(host, packets_[index].plane), index);
-}
-
-void Fabric::Forward(uint32_t node, PacketIndex index) {
-  Enqueue(NextPort(node, packets_[index]), index);
 }
 
 void Fabric::Enqueue(uint32_t at, PacketIndex index) {
@@ -140,12 +138,15 @@ void Fabric::Begin(uint32_t at) {
   }
   port.busy = true;
   const uint32_t bytes = packets_[port.sending].bytes;
-  const Picos time = PicosFor(bytes, port.picos_per_byte);
   const EventQueue::Line line = bytes == options_.packet_bytes ? port.full_line
                                 : bytes == options_.control_bytes
                                     ? port.control_line
                                     : EventQueue::kNoLine;
-  events_.Push(line, time, kDepart, at);
+  if (line != EventQueue::kNoLine) {
+    events_.Push(line, kDepart, at);
+  } else {
+    events_.PushAt(now() + PicosFor(bytes, port.picos_per_byte), kDepart, at);
+  }
 }
 
 bool Fabric::OnDepart(uint32_t at) {
@@ -178,9 +179,9 @@ bool Fabric::OnDepart(uint32_t at) {
     ++counts_.dropped;
     Free(index);
   } else {
-    packet.node = port.to;
-    events_.Push(port.latency_line, Picos{port.latency_nanos} * 1000, kArrive,
-                 index);
+    if (!port.to_host) packet.port = NextPort(port.to, packet);
+    Put(port.latency_line, Picos{port.latency_nanos} * 1000,
+        port.to_host ? kReach : kArrive, index);
   }
   Begin(at);
   return swallowed_ == kNoPacket && (port.busy || !port.nic);

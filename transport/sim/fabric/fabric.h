@@ -34,7 +34,7 @@ inline constexpr PacketIndex kNoPacket = UINT32_MAX;
 struct alignas(64) Packet {
   uint64_t route = 0;  // RouteOf(flow, entropy).
   PacketIndex next = kNoPacket;
-  uint32_t node = 0;  // That it comes to next, once it has left a port.
+  uint32_t port = 0;  // That it goes to next, if it is on its way to a switch.
   uint32_t bytes = 0;
   uint32_t to = 0;  // A host.
   bool control = false, marked = false, trimmed = false;
@@ -67,6 +67,9 @@ struct FabricOptions {
   bool marks_last_hop = true;  // Also at the ports from leaves to hosts.
   double loss = 0;  // Of each packet, once: on the last link to its host.
 };
+
+// How far off something is that a host may get ready for.
+enum class Step : uint8_t { kFar, kNear, kSoon };
 
 struct FabricCounts {
   uint64_t hops = 0;  // Packets that left a port, hosts' included.
@@ -105,7 +108,7 @@ class Fabric {
   void SetTimer(Picos at, uint32_t what) { events_.PushAt(at, kTimer, what); }
   // The same, for a delay that is used again and again.
   void SetTimer(EventQueue::Line line, Picos delay, uint32_t what) {
-    events_.Push(line, delay, kTimer, what);
+    Put(line, delay, kTimer, what);
   }
   EventQueue::Line LineFor(Picos delay) { return events_.LineFor(delay); }
   PacketIndex NewPacket();  // Its fields are as Packet{}.
@@ -121,7 +124,7 @@ class Fabric {
   //   void OnTimer(uint32_t what);
   //   void OnSwallowed(const Packet&);  // By a link that is dark.
   //   void Foresee(const Packet&, bool soon);  // Will arrive; may fetch.
-  //   void ForeseeIdle(uint32_t host, bool soon);
+  //   void ForeseeIdle(uint32_t host, Step step);
   template <class Edge>
   bool Run(Edge& edge, Picos until) {
     while (!edge.done()) {
@@ -136,18 +139,14 @@ class Fabric {
             Free(std::exchange(swallowed_, kNoPacket));
           }
           if (ports_[event.what].busy || !ports_[event.what].nic) continue;
-          edge.OnNicIdle(event.what / topology_.planes(),
-                         event.what % topology_.planes());
+          edge.OnNicIdle(HostOf(event.what), event.what % topology_.planes());
           break;
-        case kArrive: {
-          const uint32_t node = packets_[event.what].node;
-          if (topology_.is_host(node)) {
-            edge.OnArrival(node, event.what);
-          } else {
-            Forward(node, event.what);
-          }
+        case kArrive:
+          Enqueue(packets_[event.what].port, event.what);
           break;
-        }
+        case kReach:
+          edge.OnArrival(packets_[event.what].to, event.what);
+          break;
         case kTimer:
           edge.OnTimer(event.what);
           break;
@@ -160,9 +159,11 @@ class Fabric {
   }
 
  private:
-  enum Kind : uint32_t { kDepart, kArrive, kTimer, kChange };
+  // A packet has left a port; has come to a switch; has reached its host.
+  enum Kind : uint32_t { kDepart, kArrive, kReach, kTimer, kChange };
   // Events of a line, ahead of what happens.
-  static constexpr uint64_t kFetchFar = 24, kFetchNear = 14, kFetchSoon = 6;
+  static constexpr uint64_t kFetchEvents = 56;
+  static constexpr uint64_t kFetchFar = 32, kFetchNear = 20, kFetchSoon = 10;
 
   struct Queue {
     PacketIndex head = kNoPacket, tail = kNoPacket;
@@ -187,53 +188,58 @@ class Fabric {
   // for in three steps, each of which needs what the one before has fetched.
   template <class Edge>
   void FetchAhead(Edge& edge) {
-    if (const Event* far = events_.Coming(kFetchFar)) {
-      if (far->kind == kArrive) {
-        __builtin_prefetch(&packets_[far->what], 1);
-      } else if (far->kind == kDepart) {
-        __builtin_prefetch(&ports_[far->what], 1);
-      }
+    const Fifo<Event>& coming = events_.coming();
+    if (coming.size() <= kFetchEvents) return;  // All of it is at hand.
+    __builtin_prefetch(&coming[kFetchEvents]);
+    const Event far = coming[kFetchFar];
+    if (far.kind == kDepart) {
+      __builtin_prefetch(&ports_[far.what], 1);
+      if (far.what < nics_) edge.ForeseeIdle(HostOf(far.what), Step::kFar);
+    } else if (far.kind != kTimer) {
+      __builtin_prefetch(&packets_[far.what], 1);
     }
-    if (const Event* near = events_.Coming(kFetchNear)) {
-      if (near->kind == kArrive) {
-        const Packet& packet = packets_[near->what];
-        if (topology_.is_host(packet.node)) {
-          edge.Foresee(packet, false);
-        } else {
-          __builtin_prefetch(&ports_[NextPort(packet.node, packet)], 1);
-        }
-      } else if (near->kind == kDepart) {
-        const Port& port = ports_[near->what];
-        if (port.nic) edge.ForeseeIdle(near->what / topology_.planes(), false);
-        if (port.sending != kNoPacket) {
-          __builtin_prefetch(&packets_[port.sending], 1);
-        }
-        if (port.data.head != kNoPacket) {
-          __builtin_prefetch(&packets_[port.data.head], 1);
-        }
+    const Event near = coming[kFetchNear];
+    if (near.kind == kDepart) {
+      const Port& port = ports_[near.what];
+      __builtin_prefetch(&packets_[port.sending], 1);
+      if (port.data.head != kNoPacket) {
+        __builtin_prefetch(&packets_[port.data.head], 1);
       }
+      if (port.nic) edge.ForeseeIdle(HostOf(near.what), Step::kNear);
+    } else if (near.kind == kArrive) {
+      __builtin_prefetch(&ports_[packets_[near.what].port], 1);
+    } else if (near.kind == kReach) {
+      edge.Foresee(packets_[near.what], false);
     }
-    if (const Event* soon = events_.Coming(kFetchSoon)) {
-      if (soon->kind == kDepart && ports_[soon->what].nic) {
-        edge.ForeseeIdle(soon->what / topology_.planes(), true);
-      }
-      if (soon->kind != kArrive) return;
-      const Packet& packet = packets_[soon->what];
-      if (topology_.is_host(packet.node)) return edge.Foresee(packet, true);
-      const Port& port = ports_[NextPort(packet.node, packet)];
+    const Event soon = coming[kFetchSoon];
+    if (soon.kind == kArrive) {
+      const Port& port = ports_[packets_[soon.what].port];
       if (port.data.tail != kNoPacket) {
         __builtin_prefetch(&packets_[port.data.tail], 1);
       }
+    } else if (soon.kind == kReach) {
+      edge.Foresee(packets_[soon.what], true);
+    } else if (soon.kind == kDepart && soon.what < nics_) {
+      edge.ForeseeIdle(HostOf(soon.what), Step::kSoon);
     }
+  }
+  uint32_t HostOf(uint32_t nic_port) const {
+    return nic_port / topology_.planes();
   }
   uint32_t NextPort(uint32_t node, const Packet& packet) const {
     // One round of mixing: `route` is well mixed already.
     return topology_.Route(node, packet.to, Mix64(packet.route ^ salts_[node]));
   }
+  void Put(EventQueue::Line line, Picos delay, Kind kind, uint32_t what) {
+    if (line != EventQueue::kNoLine) {
+      events_.Push(line, kind, what);
+    } else {
+      events_.PushAt(events_.now() + delay, kind, what);
+    }
+  }
   uint8_t LineOf(Picos delay) {
     return static_cast<uint8_t>(events_.LineFor(delay));
   }
-  void Forward(uint32_t node, PacketIndex index);
   void Enqueue(uint32_t at, PacketIndex index);
   void Overflow(Port& port, PacketIndex index);
   void Begin(uint32_t at);
@@ -245,6 +251,7 @@ class Fabric {
 
   const Topology& topology_;
   const FabricOptions options_;
+  const uint32_t nics_;  // The first so many ports are those of hosts.
   Random random_;
   EventQueue events_;
   std::vector<Port> ports_;

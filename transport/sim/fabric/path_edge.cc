@@ -60,15 +60,6 @@ constexpr uint32_t kOpenWindow = 1u << 30;
 
 Picos PicosOf(Duration duration) { return duration.nanos() * 1000; }
 
-// Asks for all lines of it.
-template <class T>
-void Fetch(const T* what) {
-  const char* at = reinterpret_cast<const char*>(what);
-  for (size_t byte = 0; byte < sizeof(T); byte += 64) {
-    __builtin_prefetch(at + byte, 1);
-  }
-}
-
 }  // namespace
 
 PathEdge::PathEdge(Fabric& fabric, Progress& progress,
@@ -78,6 +69,10 @@ PathEdge::PathEdge(Fabric& fabric, Progress& progress,
       options_(options),
       random_(Mix64(seed)),
       payload_bytes_(options.facts.packet_bytes - options.header_bytes),
+      most_lone_bytes_(
+          static_cast<uint64_t>(kLoneBdps * options.facts.bdp_bytes)),
+      most_shared_bytes_(
+          static_cast<uint64_t>(kSharedBdps * options.facts.bdp_bytes)),
       ack_line_(fabric.LineFor(PicosOf(options.ack_delay))),
       look_line_(fabric.LineFor(PicosOf(kLookEvery))),
       peers_(fabric.topology().hosts()),
@@ -170,12 +165,12 @@ void PathEdge::Expect(uint32_t message) {
   Arriving& arriving = arriving_[message];
   arriving.missing =
       static_cast<uint32_t>((plan.bytes + payload_bytes_ - 1) / payload_bytes_);
-  arriving.packets.assign(arriving.missing, false);
+  arriving.packets.assign((arriving.missing + 63) / 64, 0);
   if (receiver.received_bytes == receiver.expected_bytes) ++port.active;
   receiver.expected_bytes += plan.bytes;
   if (!receiver.in_turn) {
     receiver.in_turn = true;
-    port.turn.push_back(peer);
+    port.turn.Push(peer);
   }
 }
 
@@ -184,7 +179,7 @@ void PathEdge::Begin(uint32_t message) {
   if (plan.waits_for > 0 || plan.start > 0) Expect(message);
   const uint32_t peer = PeerFor(plan);
   progress_.OnStarted(message, fabric_.now());
-  senders_[peer].messages.push_back({message, 0, 0});
+  senders_[peer].messages.Push({message, 0, 0});
   senders_[peer].begun_bytes += plan.bytes;
   senders_[peer].heard = now();
   senders_[peer].ask_pause = kFirstAskRtts * options_.facts.base_rtt;
@@ -203,11 +198,11 @@ void PathEdge::Begin(uint32_t message) {
 void PathEdge::Grant(uint32_t host, uint32_t but) {
   Port& port = ports_[host];
   const bool shared = options_.admission && port.active > 1;
-  const auto bdp = static_cast<double>(options_.facts.bdp_bytes);
-  const auto most =
-      static_cast<uint64_t>((shared ? kSharedBdps : kLoneBdps) * bdp);
-  const uint64_t each = std::max<uint64_t>(most / std::max(port.active, 1u),
-                                           kLeastPackets * payload_bytes_);
+  const uint64_t most = shared ? most_shared_bytes_ : most_lone_bytes_;
+  const uint64_t each =
+      port.active <= 1 ? most
+                       : std::max<uint64_t>(most / port.active,
+                                            kLeastPackets * payload_bytes_);
   for (size_t turns = port.turn.size(); turns > 0; --turns) {
     const uint32_t peer = port.turn.front();
     Receiver& receiver = receivers_[peer];
@@ -219,11 +214,11 @@ void PathEdge::Grant(uint32_t host, uint32_t but) {
     uint64_t grant = open < each ? std::min(each - open, wanted) : 0;
     if (!options_.admission) grant = wanted;
     if (grant > 0 && shared && port.granted_bytes >= most) return;
-    port.turn.pop_front();
+    port.turn.Pop();
     receiver.granted_bytes += grant;
     port.granted_bytes += grant;
     receiver.in_turn = receiver.granted_bytes < receiver.expected_bytes;
-    if (receiver.in_turn) port.turn.push_back(peer);
+    if (receiver.in_turn) port.turn.Push(peer);
     // Crumbs wait for more, if there will be more.
     const uint64_t untold = receiver.granted_bytes - receiver.told_bytes;
     if (peer != but && untold > 0 &&
@@ -271,7 +266,7 @@ void PathEdge::Wake(uint32_t peer) {
   Sender& sender = senders_[peer];
   if (!sender.listed && MaySend(sender)) {
     sender.listed = true;
-    turns_[sender.from].push_back(peer);
+    turns_[sender.from].Push(peer);
   }
   for (uint32_t plane = 0; plane < fabric_.topology().planes(); ++plane) {
     if (fabric_.nic_idle(sender.from, plane)) SendOne(sender.from, plane);
@@ -279,15 +274,14 @@ void PathEdge::Wake(uint32_t peer) {
 }
 
 void PathEdge::SendOne(uint32_t host, uint32_t plane) {
-  std::deque<uint32_t>& turns = turns_[host];
+  Fifo<uint32_t>& turns = turns_[host];
   for (size_t left = turns.size(); left > 0; --left) {
-    const uint32_t peer = turns.front();
-    turns.pop_front();
+    const uint32_t peer = turns.Pop();
     const Sender& sender = senders_[peer];
     const bool sent = HasCargo(sender) && HasRoom(sender.planes[plane]) &&
                       SendFrom(peer, plane);
     if (MaySend(sender)) {
-      turns.push_back(peer);
+      turns.Push(peer);
     } else {
       senders_[peer].listed = false;
     }
@@ -311,17 +305,16 @@ bool PathEdge::SendFrom(uint32_t peer, uint32_t plane) {
   const PathId id =
       sender.planes[plane].scheduler->Pick({sender.paths, sendable}, now());
   if (id == kNoPath) return false;
+  Fetch(&sender.paths[id.value]);
+  Fetch(&sender.entropies[id.value]);
   Launch(peer, sender.paths[id.value], NextCargo(sender));
   return true;
 }
 
 wire::Cargo PathEdge::NextCargo(Sender& sender) {
-  if (!sender.lost.empty()) {
-    const wire::Cargo cargo = sender.lost.front();
-    sender.lost.pop_front();
-    return cargo;
-  }
-  for (Outgoing& outgoing : sender.messages) {
+  if (!sender.lost.empty()) return sender.lost.Pop();
+  for (uint64_t i = 0; i < sender.messages.size(); ++i) {
+    Outgoing& outgoing = sender.messages[i];
     const uint64_t bytes =
         progress_.workload().messages[outgoing.message].bytes;
     if (outgoing.cut_bytes == bytes) continue;
@@ -408,9 +401,10 @@ void PathEdge::OnData(const Packet& packet) {
   bool whole = false;  // A message is.
   if (arrival == Arrival::kNew && packet.length > 0 &&
       !arriving.packets.empty()) {
-    auto arrived = arriving.packets.begin() + packet.offset / payload_bytes_;
-    if (!*arrived) {
-      *arrived = true;
+    const uint32_t place = packet.offset / payload_bytes_;
+    const uint64_t bit = uint64_t{1} << place % 64;
+    if ((arriving.packets[place / 64] & bit) == 0) {
+      arriving.packets[place / 64] |= bit;
       whole = --arriving.missing == 0;
       receiver.received_bytes += packet.length;
       port.granted_bytes -=
@@ -471,36 +465,40 @@ void PathEdge::SendAcks(uint32_t peer) {
   const uint32_t index = free_reports_.back();
   free_reports_.pop_back();
   Report& report = reports_[index];
-  report.acks.clear();
-  std::vector<uint64_t> spoken(receiver.waiting.size());
+  report.acks.Clear();
+  spoken_.assign(receiver.waiting.size(), 0);
+  for (size_t w = 0; w < receiver.waiting.size(); ++w) {
+    for (uint64_t bits = receiver.waiting[w]; bits != 0; bits &= bits - 1) {
+      Fetch(&receiver.trackers[w * 64 +
+                               static_cast<size_t>(std::countr_zero(bits))]);
+    }
+  }
   for (size_t w = 0; w < receiver.waiting.size(); ++w) {
     for (uint64_t bits = receiver.waiting[w]; bits != 0; bits &= bits - 1) {
       const size_t p = w * 64 + static_cast<size_t>(std::countr_zero(bits));
       const auto ack = receiver.trackers[p].TakeAck(now());
       if (!ack) continue;
-      report.acks.push_back(*ack);
-      spoken[w] |= uint64_t{1} << p % 64;
+      report.acks.Add(*ack);
+      spoken_[w] |= uint64_t{1} << p % 64;
     }
     receiver.waiting[w] = 0;
   }
   report.news = report.acks.size();
   report.turn = receiver.ack_turn++;
   // Where acks die, what the one before said goes along, by another route.
-  for (wire::Ack& ack : receiver.said) {
-    if (report.turn >= receiver.repeat_until) break;
+  for (size_t i = 0;
+       i < receiver.said.size() && report.turn < receiver.repeat_until; ++i) {
+    wire::Ack ack = receiver.said[i];
     const uint16_t p = ack.path.value;
-    if ((spoken[p / 64] >> p % 64 & 1) != 0) continue;
+    if ((spoken_[p / 64] >> p % 64 & 1) != 0) continue;
     ack.held = ack.held + (now() - receiver.said_at);
-    report.acks.push_back(ack);
+    report.acks.Add(ack);
   }
-  receiver.said.assign(
-      report.acks.begin(),
-      report.acks.begin() + static_cast<std::ptrdiff_t>(report.news));
+  receiver.said.Copy(report.acks, report.news);
   receiver.said_at = now();
-  uint32_t bytes = kAckFrameBytes;
-  for (const wire::Ack& ack : report.acks) {
-    bytes += static_cast<uint32_t>(wire::kAckBlockBytes + 8 * ack.words);
-  }
+  const auto bytes = static_cast<uint32_t>(
+      kAckFrameBytes + wire::kAckBlockBytes * report.acks.size() +
+      8 * report.acks.words());
   receiver.waiting_packets = 0;
   report.granted_bytes = receiver.told_bytes = receiver.granted_bytes;
   const PacketIndex ack = fabric_.NewPacket();
@@ -532,9 +530,10 @@ void PathEdge::OnAcks(const Packet& packet) {
   const bool missed = reports_[index].turn != sender.next_turn;
   sender.next_turn = reports_[index].turn + 1;
   if (!sender.paths.empty()) {
-    const std::vector<wire::Ack>& acks = reports_[index].acks;
-    for (const wire::Ack& ack : std::span<const wire::Ack>(
-             acks.data(), missed ? acks.size() : reports_[index].news)) {
+    const size_t acks =
+        missed ? reports_[index].acks.size() : reports_[index].news;
+    for (size_t i = 0; i < acks; ++i) {
+      const wire::Ack ack = reports_[index].acks[i];
       Path& path = sender.paths[ack.path.value];
       Plane& plane = PlaneOf(sender, path);
       const uint32_t in_flight_bytes = plane.in_flight_bytes;
@@ -581,22 +580,21 @@ void PathEdge::Settle(uint32_t peer) {
     Sender& sender = senders_[peer];
     if (one.cargo.kind != wire::CargoKind::kData) continue;
     if (one.fate == Fate::kLost) {
-      sender.lost.push_back(one.cargo);
+      sender.lost.Push(one.cargo);
       sender.lost.back().resend = true;
       continue;
     }
-    const auto outgoing = std::find_if(
-        sender.messages.begin(), sender.messages.end(), [&](const Outgoing& o) {
-          return o.message == one.cargo.message.value;
-        });
-    HAWSER_CHECK(outgoing != sender.messages.end());
-    outgoing->settled_bytes += one.cargo.length;
-    const uint32_t message = outgoing->message;
-    if (outgoing->settled_bytes <
-        progress_.workload().messages[message].bytes) {
+    const uint32_t message = one.cargo.message.value;
+    uint64_t place = 0;
+    while (sender.messages[place].message != message) {
+      HAWSER_CHECK(++place < sender.messages.size());
+    }
+    Outgoing& outgoing = sender.messages[place];
+    outgoing.settled_bytes += one.cargo.length;
+    if (outgoing.settled_bytes < progress_.workload().messages[message].bytes) {
       continue;
     }
-    sender.messages.erase(outgoing);
+    sender.messages.Take(place);
     arriving_[message] = {};
     if (sender.messages.empty() && peers_[sender.from].size() > kManyPeers) {
       std::vector<Path>().swap(sender.paths);
@@ -765,36 +763,46 @@ Time PathEdge::LookAfterPath(uint32_t peer, Path& path, Duration slack) {
   return due;
 }
 
-// What will be read of a peer, and then of its paths.
+// What will be read of a peer, and then what that leads to.
 void PathEdge::Foresee(const Packet& packet, bool soon) const {
   const Sender& sender = senders_[packet.connection];
   const Receiver& receiver = receivers_[packet.connection];
   if (packet.report == 0) {
+    const Arriving& arriving = arriving_[packet.message];
     if (!soon) {
       Fetch(&receiver);
-      Fetch(&arriving_[packet.message]);
+      Fetch(&arriving);
     } else if (!receiver.trackers.empty()) {
       Fetch(&receiver.trackers[packet.path]);
+      Fetch(receiver.waiting.data());
+      if (!arriving.packets.empty()) {
+        Fetch(&arriving.packets[packet.offset / payload_bytes_ / 64]);
+      }
     }
     return;
   }
   const Report& report = reports_[packet.report - 1];
   if (!soon) {
-    Fetch(&report);
+    report.acks.Fetch();
     Fetch(&sender);
   } else if (!sender.paths.empty()) {
+    Fetch(sender.planes.data());
     for (size_t i = 0; i < report.news; ++i) {
-      Fetch(&sender.paths[report.acks[i].path.value]);
+      Fetch(&sender.paths[report.acks.path(i).value]);
     }
   }
 }
 
-void PathEdge::ForeseeIdle(uint32_t host, bool soon) const {
-  if (!soon) {
-    Fetch(&turns_[host]);
-  } else if (!turns_[host].empty()) {
-    Fetch(&senders_[turns_[host].front()]);
-  }
+// Whose turn it is, the peer, and what that leads to.
+void PathEdge::ForeseeIdle(uint32_t host, Step step) const {
+  const Fifo<uint32_t>& turns = turns_[host];
+  if (step == Step::kFar) return Fetch(&turns);
+  if (turns.empty()) return;
+  const Sender& sender = senders_[turns.front()];
+  if (step == Step::kNear) return Fetch(&sender);
+  Fetch(sender.planes.data());
+  Fetch(sender.sendable.data());
+  if (!sender.messages.empty()) Fetch(&sender.messages.front());
 }
 
 }  // namespace hawser::sim

@@ -14,14 +14,15 @@
 
 #include <array>
 #include <cstdint>
-#include <deque>
 #include <memory>
 #include <string>
 #include <unordered_map>
 #include <vector>
 
+#include "transport/base/fifo.h"
 #include "transport/path/ack_tracker.h"
 #include "transport/path/path.h"
+#include "transport/sim/fabric/ack_list.h"
 #include "transport/sim/fabric/fabric.h"
 #include "transport/sim/fabric/policy.h"
 #include "transport/sim/fabric/workload.h"
@@ -69,7 +70,7 @@ class PathEdge {
   void OnTimer(uint32_t what);
   void OnSwallowed(const Packet& packet);
   void Foresee(const Packet& packet, bool soon) const;
-  void ForeseeIdle(uint32_t host, bool soon) const;
+  void ForeseeIdle(uint32_t host, Step step) const;
 
  private:
   struct Outgoing {  // A message, or what is left of it.
@@ -99,8 +100,8 @@ class PathEdge {
     std::vector<uint64_t> watched;  // Those that may have a deadline.
     Time look_at;                   // None has one before.
     std::vector<Plane> planes;
-    std::deque<Outgoing> messages;    // Open ones, oldest first.
-    std::deque<wire::Cargo> lost;     // To be sent again, oldest first.
+    Fifo<Outgoing> messages;          // Open ones, oldest first.
+    Fifo<wire::Cargo> lost;           // To be sent again, oldest first.
     std::vector<uint16_t> entropies;  // Of each path.
     uint64_t begun_bytes = 0;         // Of all messages, ever.
     uint64_t cut_bytes = 0;           // Of these.
@@ -114,7 +115,7 @@ class PathEdge {
     bool background = false;
   };
   struct Arriving {  // A message at its receiver: which packets came.
-    std::vector<bool> packets;
+    std::vector<uint64_t> packets;  // One bit each.
     uint32_t missing = 0;
   };
   // The receiving half.
@@ -133,15 +134,15 @@ class PathEdge {
     // that was acked, for that ack has died.
     std::array<uint16_t, 4> ack_entropies = {};
     uint32_t ack_turn = 0;
-    uint8_t plane = 0;            // By which data came last, and acks leave.
-    uint32_t repeat_until = 0;    // This turn, each ack repeats the last one.
-    std::vector<wire::Ack> said;  // By the latest ack, the first time.
+    uint8_t plane = 0;          // By which data came last, and acks leave.
+    uint32_t repeat_until = 0;  // This turn, each ack repeats the last one.
+    AckList said;               // By the latest ack, the first time.
     Time said_at;
   };
   // The receiving side of a host.
   struct Port {
     uint32_t active = 0;         // Senders that it expects something of.
-    std::deque<uint32_t> turn;   // Of these, those that want a grant.
+    Fifo<uint32_t> turn;         // Of these, those that want a grant.
     uint64_t granted_bytes = 0;  // Of which nothing has come yet.
   };
 
@@ -185,23 +186,25 @@ class PathEdge {
   const PathEdgeOptions options_;
   Random random_;
   const uint32_t payload_bytes_;
+  const uint64_t most_lone_bytes_, most_shared_bytes_;  // That a port grants.
   EventQueue::Line ack_line_, look_line_;
   std::vector<Sender> senders_;               // By peer.
   std::vector<Receiver> receivers_;           // By peer.
   std::vector<std::vector<uint32_t>> peers_;  // Of each host, as a sender.
   std::unordered_map<uint64_t, uint32_t> peer_of_;  // By (from, to).
   std::vector<Arriving> arriving_;                  // Each message.
-  std::vector<std::deque<uint32_t>> turns_;  // Of each host: who may send.
-  std::vector<bool> looking_;                // Each host's timer is set.
+  std::vector<Fifo<uint32_t>> turns_;  // Of each host: who may send.
+  std::vector<bool> looking_;          // Each host's timer is set.
   std::vector<Port> ports_;
   struct Report {
-    std::vector<wire::Ack> acks;
+    AckList acks;
     size_t news = 0;  // The first so many; the rest repeats the report before.
     uint32_t turn = 0;
     uint64_t granted_bytes = 0;
   };
   std::vector<Report> reports_;
   std::vector<uint32_t> free_reports_;
+  std::vector<uint64_t> spoken_;  // Of which paths the ack in hand has news.
   SettledList settled_;
   std::unordered_map<uint64_t, Picos> swallowed_at_;  // By message and offset.
   PathEdgeCounts counts_;

@@ -49,7 +49,7 @@ void ReferenceEdge::OnTimer(uint32_t what) {
     sent.open = false;
     const uint32_t bytes = LengthOf(message, n) + options_.header_bytes;
     sender.in_flight_bytes -= bytes;
-    sender.again.push_back(n);
+    sender.again.Push(n);
     sender.scheduler->OnFeedback({sent.path}, PathFeedback::kSilent, 1, {});
     sender.window_bytes =
         sender.congestion->OnLoss({TimeOf(fabric_.now()), bytes, true})
@@ -96,25 +96,23 @@ void ReferenceEdge::List(uint32_t host, uint32_t message) {
   Sender& sender = senders_[message];
   if (sender.listed || !HasCargo(sender)) return;
   sender.listed = true;
-  turns_[host].push_back(message);
+  turns_[host].Push(message);
 }
 
 void ReferenceEdge::OnNicIdle(uint32_t host, uint32_t) { SendOne(host); }
 
 bool ReferenceEdge::SendOne(uint32_t host) {
-  std::deque<uint32_t>& turns = turns_[host];
+  Fifo<uint32_t>& turns = turns_[host];
   while (!turns.empty()) {
-    const uint32_t message = turns.front();
-    turns.pop_front();
+    const uint32_t message = turns.Pop();
     Sender& sender = senders_[message];
     sender.listed = false;
     while (!sender.again.empty() && sender.sent[sender.again.front()].acked) {
-      sender.again.pop_front();
+      sender.again.Pop();
     }
     if (!HasCargo(sender)) continue;
     const bool resend = !sender.again.empty();
-    const uint32_t number = resend ? sender.again.front() : sender.next++;
-    if (resend) sender.again.pop_front();
+    const uint32_t number = resend ? sender.again.Pop() : sender.next++;
     const MessagePlan& plan = progress_.workload().messages[message];
     const PathView view{{}, sendable_, options_.paths};
     const PathId path = sender.scheduler->Pick(view, TimeOf(fabric_.now()));
@@ -219,7 +217,7 @@ void ReferenceEdge::OnReport(const Packet& packet) {
       const uint32_t bytes =
           LengthOf(packet.message, packet.number) + options_.header_bytes;
       sender.in_flight_bytes -= bytes;
-      sender.again.push_back(packet.number);
+      sender.again.Push(packet.number);
       sender.scheduler->OnFeedback({packet.path}, PathFeedback::kLost, 1, {});
       sender.window_bytes =
           sender.congestion->OnLoss({now, bytes, false}).window_bytes;

@@ -12,11 +12,11 @@
 #pragma once
 
 #include <cstdint>
-#include <deque>
 #include <memory>
 #include <string>
 #include <vector>
 
+#include "transport/base/fifo.h"
 #include "transport/sim/fabric/fabric.h"
 #include "transport/sim/fabric/policy.h"
 #include "transport/sim/fabric/workload.h"
@@ -55,8 +55,8 @@ class ReferenceEdge {
   void OnNicIdle(uint32_t host, uint32_t plane);
   void OnTimer(uint32_t what);
   void OnSwallowed(const Packet&) {}
-  void ForeseeIdle(uint32_t host, bool) const {
-    __builtin_prefetch(&turns_[host]);
+  void ForeseeIdle(uint32_t host, Step step) const {
+    if (step == Step::kFar) __builtin_prefetch(&turns_[host]);
   }
   void Foresee(const Packet& packet, bool) const {
     if (packet.report != 0) {
@@ -78,7 +78,7 @@ class ReferenceEdge {
       bool acked = false, open = false;
     };
     std::vector<Sent> sent;
-    std::deque<uint32_t> again;
+    Fifo<uint32_t> again;
     bool listed = false;
   };
   struct Receiver {
@@ -101,9 +101,9 @@ class ReferenceEdge {
   uint64_t seed_;
   uint32_t payload_bytes_;
   std::vector<uint64_t> sendable_;
-  std::vector<Sender> senders_;              // By message.
-  std::vector<Receiver> receivers_;          // By message.
-  std::vector<std::deque<uint32_t>> turns_;  // Per host: who may send.
+  std::vector<Sender> senders_;        // By message.
+  std::vector<Receiver> receivers_;    // By message.
+  std::vector<Fifo<uint32_t>> turns_;  // Per host: who may send.
   std::vector<std::vector<uint32_t>> reports_;
   std::vector<uint32_t> free_reports_;
   EdgeCounts counts_;
