@@ -76,7 +76,7 @@ Engine::Turn Engine::RunOnce(Time now) {
   CarryControls();                    // planes -> paths of other planes
   worked |= SendCargo(now);           // flows -> spray -> paths -> wire
   worked |= SendAcks(received, now);  // paths -> wire, what did not go along
-  return {NextDeadline(), worked};
+  return {NextDeadline(now), worked};
 }
 
 // --- Control ---------------------------------------------------------------
@@ -108,7 +108,7 @@ absl::StatusOr<Peer*> Engine::AddPeer(const wire::EndpointIdentity& identity,
   peer->last_heard = now;
   peer_ids_[{identity.id, far_engine}] = peer->id;
   peers_.push_back(std::move(peer));
-  deadlines_.push_back(Time::Never());
+  deadlines_.Grow(peers_.size());
   return peers_.back().get();
 }
 
@@ -152,14 +152,24 @@ absl::Status Engine::OpenPeer(Peer& peer, const wire::Introduction& theirs,
   for (const uint16_t plane : usable) {
     peer.placing |= planes_[plane]->max_placed_bytes(peer.id) > 0;
   }
-  peer.sendable.assign((count + 63) / 64, 0);
-  peer.ack_waiting.assign((count + 63) / 64, 0);
-  peer.arriving.assign((count + 63) / 64, 0);
-  peer.arrived_before.assign((count + 63) / 64, 0);
+  for (Bitmap* paths :
+       {&peer.sendable, &peer.open, &peer.stale_sendable, &peer.stale_deadline,
+        &peer.ack_waiting, &peer.arriving, &peer.arrived_before}) {
+    *paths = Bitmap(count);
+  }
+  peer.planes.resize(planes_.size());
+  for (uint16_t p = 0; p < count; ++p) {
+    PlanePaths& plane = peer.planes[peer.places[p].plane];
+    if (plane.paths.empty()) plane.paths = Bitmap(count);
+    plane.paths.Add(p);
+    const Window& window = peer.paths[p].window();
+    if (window.paths() > 1) plane.window = &window;
+  }
+  peer.deadlines = Earliest(count);
+  for (const Path& path : peer.paths) Touch(peer, path);
   peer.scheduler = MakeScheduler(config_.scheduler, count, ++seed_);
   peer.state = Peer::State::kOpen;
   peer.last_heard = now;
-  Touch(peer);
   return absl::OkStatus();
 }
 
@@ -236,26 +246,29 @@ bool Engine::SayGoodbye(Time now) {
 bool Engine::FireTimers(Time now) {
   const bool judges = !more_mail_ || now - more_mail_since_ >= kMailPatience;
   bool fired = false;
-  for (size_t i = 0; i < deadlines_.size(); ++i) {
-    if (deadlines_[i] > now) continue;
-    // Touched in any case: its acks may be due, or its pacers let go.
-    if (judges) LookAfter(*peers_[i], now);
-    Touch(*peers_[i]);
+  deadlines_.ForEachDue(now, [&](size_t i) {
+    Peer& peer = *peers_[i];
     fired = true;
-  }
+    // In any case: its acks may be due, or its pacers let go.
+    Touch(peer);
+    if (!peer.alive()) return;
+    peer.deadlines.ForEachDue(now,
+                              [&](size_t p) { Touch(peer, peer.paths[p]); });
+    if (judges) LookAfter(peer, now);
+  });
   return fired;
 }
 
 void Engine::LookAfter(Peer& peer, Time now) {
-  if (!peer.alive()) return;
   if (peer.state == Peer::State::kLeaving && peer.leaving_at <= now) {
     LosePeer(peer, kEnded, now);
     return;
   }
   size_t asked = 0;  // Open paths that have fallen silent.
   PathId silent = kNoPath;
-  for (Path& path : peer.paths) {
-    if (!peer.needed() && path.state() == Path::State::kSuspect) continue;
+  const auto look = [&](size_t p) {
+    Path& path = peer.paths[p];
+    if (!peer.needed() && path.state() == Path::State::kSuspect) return;
     if (path.deadline() <= now) {
       const Path::State before = path.state();
       const AckSummary summary =
@@ -284,6 +297,12 @@ void Engine::LookAfter(Peer& peer, Time now) {
       AskForPlane(peer, path, now);
     }
     SendWantedProbe(peer, path, now);
+  };
+  if (peer.probes_wanted) {
+    // Those that found no room for theirs are asked as well.
+    for (size_t p = 0; p < peer.paths.size(); ++p) look(p);
+  } else {
+    peer.deadlines.ForEachDue(now, look);
   }
   if (!peer.needed()) return;
   // Where one path alone is asked, another must be, to tell a silent path from
@@ -357,6 +376,7 @@ void Engine::Bury(Peer& peer, Path& path, Time now) {
   }
   bond.burying = true;
   bond.ask_at = now + path.rto();
+  Touch(peer, path);
   PlaneOf(peer, path).Bury(WayOf(peer, path));
 }
 
@@ -388,10 +408,13 @@ void Engine::LosePeer(Peer& peer, std::string cause, Time now) {
   peer.paths = std::vector<Path>();
   peer.places = std::vector<PathPlace>();
   peer.scheduler = nullptr;
-  for (auto* bits : {&peer.sendable, &peer.ack_waiting, &peer.arriving,
-                     &peer.arrived_before}) {
-    *bits = std::vector<uint64_t>();
+  for (Bitmap* paths :
+       {&peer.sendable, &peer.open, &peer.stale_sendable, &peer.stale_deadline,
+        &peer.ack_waiting, &peer.arriving, &peer.arrived_before}) {
+    *paths = Bitmap();
   }
+  peer.planes = std::vector<PlanePaths>();
+  peer.deadlines = Earliest();
   peer.closes.clear();
   peer.open_closes = 0;
   const auto fail = [&](FlowRecord& record) {
@@ -413,6 +436,12 @@ void Engine::Touch(Peer& peer) {
   if (peer.touched) return;
   peer.touched = true;
   touched_.push_back(&peer);
+}
+
+void Engine::Touch(Peer& peer, const Path& path) {
+  Touch(peer);
+  peer.stale_sendable.Add(path.id().value);
+  peer.stale_deadline.Add(path.id().value);
 }
 
 void Engine::Hear(Peer& peer, Time now) {
@@ -451,26 +480,43 @@ Time Engine::NextSignAt(const Peer& peer) const {
   return std::max({peer.last_heard, peer.needed_since, peer.last_sign}) + pause;
 }
 
-Time Engine::DeadlineOf(const Peer& peer, bool room) const {
-  if (!peer.alive()) return Time::Never();
-  Time next = std::min(peer.leaving_at, peer.grants_by);
-  for (const Path& path : peer.paths) {
-    if (room) next = std::min(next, path.ack_deadline());
-    if (!peer.needed() && path.state() == Path::State::kSuspect) continue;
-    next = std::min(next, path.deadline());
+Time Engine::DeadlineOf(const Peer& peer, const Path& path) const {
+  if (!peer.needed()) {
+    return path.state() == Path::State::kSuspect ? Time::Never()
+                                                 : path.deadline();
   }
-  if (peer.needed()) {
-    next = std::min({next, LostAt(peer), NextSignAt(peer)});
-    if (peer.placing) {
-      for (const PathBond& bond : peer.bonds) {
-        if (bond.burying) next = std::min(next, bond.ask_at);
+  const PathBond& bond = peer.bonds[path.id().value];
+  return bond.burying ? std::min(path.deadline(), bond.ask_at)
+                      : path.deadline();
+}
+
+Time Engine::DeadlineOf(Peer& peer, bool room, Time now) {
+  if (!peer.alive()) return Time::Never();
+  if (peer.needed() != peer.deadlines_while_needed) {
+    peer.deadlines_while_needed = peer.needed();
+    for (const Path& path : peer.paths) {
+      if (path.state() == Path::State::kSuspect || peer.placing) {
+        peer.stale_deadline.Add(path.id().value);
       }
     }
   }
+  peer.stale_deadline.ForEach([&](size_t p) {
+    peer.deadlines.Set(p, DeadlineOf(peer, peer.paths[p]));
+  });
+  peer.stale_deadline.Clear();
+  Time next =
+      std::min({peer.leaving_at, peer.grants_by, peer.deadlines.first()});
+  for (const PlanePaths& plane : peer.planes) {
+    if (plane.window != nullptr) {
+      next = std::min(next, plane.window->deadline(now));
+    }
+  }
+  if (room) next = std::min(next, peer.acks_by);
+  if (peer.needed()) next = std::min({next, LostAt(peer), NextSignAt(peer)});
   return next;
 }
 
-Time Engine::NextDeadline() {
+Time Engine::NextDeadline(Time now) {
   // An ack that is due would call at once, and again, where no plane takes
   // it. The planes tell when they have room; all whose acks may wait for that
   // are then served.
@@ -482,12 +528,10 @@ Time Engine::NextDeadline() {
   }
   for (Peer* peer : touched_) {
     peer->touched = false;
-    deadlines_[peer->id.value] = DeadlineOf(*peer, room);
+    deadlines_.Set(peer->id.value, DeadlineOf(*peer, room, now));
   }
   touched_.clear();
-  return deadlines_.empty()
-             ? Time::Never()
-             : *std::min_element(deadlines_.begin(), deadlines_.end());
+  return deadlines_.first();
 }
 
 }  // namespace hawser

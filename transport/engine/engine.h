@@ -18,6 +18,7 @@
 #include "absl/container/flat_hash_map.h"
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "transport/base/earliest.h"
 #include "transport/base/inbox.h"
 #include "transport/base/random.h"
 #include "transport/base/time.h"
@@ -131,7 +132,6 @@ class Engine {
   void DrainQueue(FlowRecord& record, Time now);
   void PushGrant(FlowRecord& record, Time now);
   bool SendAcks(bool received, Time now);
-  bool AckDue(const Peer& peer, Time by) const;
   void SendAcksOver(Peer& peer, const Path& path, Time now);
   Path* PickAckPath(Peer& peer, Time now);  // nullptr: no plane has room.
   void RepeatAcks(Peer& peer, const Path& but,
@@ -156,14 +156,16 @@ class Engine {
   // The most payload that the far NIC would place; 0: it places none.
   uint32_t MaxPlaced(const Peer& peer, const Path& path) const;
   // The largest packet: that the plane would take, and that is sent.
-  uint32_t MostBytes(const Peer& peer, const Path& path) const;
+  uint32_t MostBytes(const Peer& peer, const Path& path) const {
+    return MostBytes(peer, peer.places[path.id().value].plane);
+  }
+  uint32_t MostBytes(const Peer& peer, uint16_t plane) const;
   uint32_t MaxPacket(const Peer& peer, const Path& path) const;
   uint32_t PayloadOf(uint32_t packet_bytes) const;  // Of data, at most.
   // Of what nobody would miss by its size: acks, and packets put together.
   uint32_t SafeBytes(const Peer& peer, const Path& path) const;
-  void RefreshSendable(Peer& peer, const Path& path, Time now);
-  // And of all that share its window, if that is full.
-  void RefreshSharers(Peer& peer, const Path& path, Time now);
+  void RefreshSendable(Peer& peer, Time now);  // Where it may have changed.
+  void FindOpen(Peer& peer, Time now);
   void EncodeAndStage(const Peer& peer, const wire::PacketHeader& header,
                       MemorySlice payload);
   void StagePacket(const Peer& peer, const Path& path,
@@ -191,13 +193,15 @@ class Engine {
   void EndPlacing(FlowRecord& record, Time now);
   void LosePeer(Peer& peer, std::string cause, Time now);
   void Touch(Peer& peer);
+  void Touch(Peer& peer, const Path& path);
   void Hear(Peer& peer, Time now);  // Something intact came from it.
   void Need(Peer& peer, Time now);  // It is about to be, for one reason more.
   void UpdateBusy(FlowRecord& record, Time now);
   Time LostAt(const Peer& peer) const;  // If it stays silent; or Never.
   Time NextSignAt(const Peer& peer) const;
-  Time DeadlineOf(const Peer& peer, bool room) const;
-  Time NextDeadline();
+  Time DeadlineOf(const Peer& peer, const Path& path) const;
+  Time DeadlineOf(Peer& peer, bool room, Time now);
+  Time NextDeadline(Time now);
 
   const Config config_;
   const wire::EndpointIdentity identity_;
@@ -214,7 +218,7 @@ class Engine {
   EngineMetrics metrics_;
   std::vector<std::unique_ptr<Peer>> peers_;
   FlowTable receives_;  // Of all peers: data names its flow and no peer.
-  std::vector<Time> deadlines_;  // Of each peer, as of its last touch.
+  Earliest deadlines_;  // Of each peer, as of its last touch.
   absl::flat_hash_map<std::pair<uint64_t, uint16_t>, PeerId> peer_ids_;
   std::vector<Peer*> touched_;   // This turn's; their deadlines are stale.
   std::vector<Peer*> working_;   // Scratch: the touched ones being served.

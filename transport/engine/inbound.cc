@@ -74,13 +74,14 @@ void Engine::OnPacket(std::span<const std::byte> bytes,
       path.OnPacket(decoded->header, datagram.ecn_marked, now - datagram.waited,
                     peer.patience.span());
   const uint16_t bit = path.id().value;
-  peer.ack_waiting[bit / 64] |= uint64_t{1} << bit % 64;
+  peer.ack_waiting.Add(bit);
+  peer.acks_by = std::min(peer.acks_by, path.ack_deadline());
   if (now - peer.arriving_since > kArrivingSpan) {
     peer.arriving_since = now;
     std::swap(peer.arriving, peer.arrived_before);
-    std::fill(peer.arriving.begin(), peer.arriving.end(), 0);
+    peer.arriving.Clear();
   }
-  peer.arriving[bit / 64] |= uint64_t{1} << bit % 64;
+  peer.arriving.Add(bit);
   peer.last_heard_path = path.id();
   Hear(peer, now);
   if (arrival != Arrival::kNew) return metrics_.packets_duplicate.Add(1);
@@ -181,6 +182,7 @@ void Engine::OnAcks(Peer& peer, std::span<const std::byte> bytes,
     ack.largest = path.ExpandAck(static_cast<uint32_t>(ack.largest.value));
     const Path::State before = path.state();
     const AckSummary summary = path.OnAck(ack, now - waited, settled_, now);
+    Touch(peer, path);
     if (!summary.valid) {
       metrics_.packets_malformed.Add(1);
       continue;
@@ -263,6 +265,7 @@ void Engine::TakeBuried(uint16_t plane, Time now) {
         continue;
       }
       bond.burying = false;
+      Touch(peer, peer.paths[p]);
       for (wire::Cargo& cargo : bond.lost) {
         cargo.placed = false;
         settled_.push_back({cargo, peer.paths[p].id(), Fate::kLost});

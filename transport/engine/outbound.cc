@@ -4,7 +4,6 @@
 // which way? Only then are bytes cut off a message, numbered and written, so
 // that nothing is ever done that would have to be undone.
 #include <algorithm>
-#include <bit>
 
 #include "transport/base/check.h"
 #include "transport/base/copy_lines.h"
@@ -80,7 +79,7 @@ bool Engine::SendAcks(bool received, Time now) {
   const Time by = received ? now - kAckPatience : now;
   bool any = false;
   for (Peer* peer : touched_) {
-    if (!peer->alive() || !AckDue(*peer, by)) continue;
+    if (!peer->alive() || peer->acks_by > by) continue;
     const Path* path = PickAckPath(*peer, now);
     if (path == nullptr) continue;
     SendAcksOver(*peer, *path, now);
@@ -89,16 +88,6 @@ bool Engine::SendAcks(bool received, Time now) {
   }
   if (any) FlushAll();
   return any;
-}
-
-bool Engine::AckDue(const Peer& peer, Time by) const {
-  for (size_t word = 0; word < peer.ack_waiting.size(); ++word) {
-    for (uint64_t bits = peer.ack_waiting[word]; bits != 0; bits &= bits - 1) {
-      const size_t p = word * 64 + std::countr_zero(bits);
-      if (peer.paths[p].ack_deadline() <= by) return true;
-    }
-  }
-  return false;
 }
 
 // One is due, so all that wait go along: the packet is paid for.
@@ -124,17 +113,15 @@ void Engine::SendAcksOver(Peer& peer, const Path& path, Time now) {
     // What found no room is as good as lost: a later ack says it again.
     packet.count = 0;
   };
-  for (size_t word = 0; word < peer.ack_waiting.size(); ++word) {
-    for (uint64_t bits = peer.ack_waiting[word]; bits != 0; bits &= bits - 1) {
-      const size_t p = word * 64 + std::countr_zero(bits);
-      peer.ack_waiting[word] &= ~(uint64_t{1} << p % 64);
-      const auto ack = peer.paths[p].TakeAck(now);
-      if (!ack) continue;
-      packet.acks[packet.count++] = *ack;
-      if (packet.count == wire::kMaxAcksPerPacket) leave();
-    }
-  }
+  peer.ack_waiting.ForEach([&](size_t p) {
+    const auto ack = peer.paths[p].TakeAck(now);
+    if (!ack) return;
+    packet.acks[packet.count++] = *ack;
+    if (packet.count == wire::kMaxAcksPerPacket) leave();
+  });
   if (packet.count > 0) leave();
+  peer.ack_waiting.Clear();
+  peer.acks_by = Time::Never();
 }
 
 // Where no path seems to work, none is better than another, and acks go over
@@ -185,17 +172,16 @@ Path* Engine::PickAckPath(Peer& peer, Time now) {
       room = false;
       continue;
     }
-    const uint64_t arrives =
-        peer.arriving[p / 64] | peer.arrived_before[p / 64];
     int rank = 0;
     if (path.state() == Path::State::kOpen) {
-      rank = any || (arrives >> p % 64 & 1) != 0 ? 2 : 1;
+      const bool arrives = peer.arriving.Has(p) || peer.arrived_before.Has(p);
+      rank = any || arrives ? 2 : 1;
     }
     if (rank <= best) continue;
     best = rank;
     way = &path;
   }
-  if (best == 0 && !room && !AckDue(peer, now - kAckGrace)) return nullptr;
+  if (best == 0 && !room && peer.acks_by > now - kAckGrace) return nullptr;
   return way;
 }
 
@@ -236,18 +222,20 @@ bool Engine::SendCargoTo(Peer& peer, size_t& budget, Time now) {
   }
   if (!peer.HasCargo()) return sent;
   if (peer.HasOnlyGrants() && peer.grants_by != Time::Never() &&
-      now < peer.grants_by && !AckDue(peer, now)) {
+      now < peer.grants_by && peer.acks_by > now) {
     return sent;
   }
   peer.grants_by = Time::Never();
-  for (const Path& path : peer.paths) RefreshSendable(peer, path, now);
   bool sent_data = sent;
   while (budget > 0 && peer.HasCargo()) {
-    const PathId id = peer.scheduler->Pick({peer.paths, peer.sendable}, now);
+    RefreshSendable(peer, now);
+    FindOpen(peer, now);
+    const PathId id =
+        peer.scheduler->Pick({peer.paths, peer.open.words()}, now);
     if (id == kNoPath) break;
     Path& path = peer.paths[id.value];
     sent_data |= !peer.HasOnlyGrants();
-    if (AckDue(peer, now + peer.patience.span())) {
+    if (peer.acks_by <= now + peer.patience.span()) {
       SendAcksOver(peer, path, now);
     }
     const size_t count =
@@ -258,7 +246,6 @@ bool Engine::SendCargoTo(Peer& peer, size_t& budget, Time now) {
             path.larger_probe_bytes(MostBytes(peer, path), now)) {
       SendProbe(peer, path, larger, now);
     }
-    RefreshSharers(peer, path, now);
   }
   if (sent) {
     sent_data ? peer.patience.OnData(now) : peer.patience.OnAlone(now);
@@ -286,6 +273,7 @@ size_t Engine::SendBurst(Peer& peer, Path& path, size_t most, Time now) {
   const uint32_t full = MaxPacket(peer, path);
   const uint32_t max_payload = PayloadOf(full);
   size_t count = 0;
+  Touch(peer, path);
   while (count < most) {
     FlowRecord* record = nullptr;
     const auto cargo = NextCargo(peer, path, &record, max_payload);
@@ -330,6 +318,7 @@ bool Engine::SendBound(Peer& peer, Path& path, size_t& budget, Time now) {
     if (!open) continue;
     const Path::Numbered numbered =
         path.Send(cargo, data_header_bytes_ + cargo.length, now);
+    Touch(peer, path);
     SendPacket(peer, path, record, cargo, numbered, bond.lost.empty());
     --budget;
     sent = true;
@@ -478,6 +467,7 @@ bool Engine::SendProbe(Peer& peer, Path& path, uint32_t bytes, Time now) {
   }
   const Path::Numbered numbered =
       path.Send(header.cargo, kBare + payload.length, now);
+  Touch(peer, path);
   header.number = numbered.number;
   header.open_span = numbered.open_span;
   EncodeAndStage(peer, header, payload);
@@ -514,9 +504,9 @@ uint32_t Engine::SafeBytes(const Peer& peer, const Path& path) const {
   return std::min(MaxPacket(peer, path), path.safe_bytes());
 }
 
-uint32_t Engine::MostBytes(const Peer& peer, const Path& path) const {
+uint32_t Engine::MostBytes(const Peer& peer, uint16_t plane) const {
   return std::min<uint32_t>(
-      planes_[peer.places[path.id().value].plane]->max_packet_bytes(peer.id),
+      planes_[plane]->max_packet_bytes(peer.id),
       static_cast<uint32_t>(config_.packet_bytes) + data_header_bytes_);
 }
 
@@ -530,21 +520,26 @@ uint32_t Engine::PayloadOf(uint32_t packet_bytes) const {
   return room / cut * cut;
 }
 
-void Engine::RefreshSendable(Peer& peer, const Path& path, Time now) {
-  const uint16_t p = path.id().value;
-  const uint64_t bit = uint64_t{1} << p % 64;
-  const bool can = StageOf(peer, path).MakeRoom() &&
-                   path.CanSend(MaxPacket(peer, path), now);
-  uint64_t& word = peer.sendable[p / 64];
-  word = can ? word | bit : word & ~bit;
+void Engine::RefreshSendable(Peer& peer, Time now) {
+  peer.stale_sendable.ForEach([&](size_t p) {
+    const Path& path = peer.paths[p];
+    peer.sendable.Put(p, path.window().paths() > 1
+                             ? path.has_room()
+                             : path.CanSend(MaxPacket(peer, path), now));
+  });
+  peer.stale_sendable.Clear();
 }
 
-void Engine::RefreshSharers(Peer& peer, const Path& path, Time now) {
-  RefreshSendable(peer, path, now);
-  const Window& window = path.window();
-  if (window.paths() == 1 || window.CanSend(MostBytes(peer, path), now)) return;
-  for (const Path& other : peer.paths) {
-    if (&other.window() == &window) RefreshSendable(peer, other, now);
+void Engine::FindOpen(Peer& peer, Time now) {
+  peer.open = peer.sendable;
+  for (uint16_t p = 0; p < peer.planes.size(); ++p) {
+    const PlanePaths& plane = peer.planes[p];
+    if (plane.paths.empty()) continue;
+    if (!stages_[p].MakeRoom() ||
+        (plane.window != nullptr &&
+         !plane.window->CanSend(MostBytes(peer, p), now))) {
+      peer.open.Remove(plane.paths);
+    }
   }
 }
 

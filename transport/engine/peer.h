@@ -9,6 +9,8 @@
 #include <string_view>
 #include <vector>
 
+#include "transport/base/bitmap.h"
+#include "transport/base/earliest.h"
 #include "transport/base/ids.h"
 #include "transport/base/time.h"
 #include "transport/engine/config.h"
@@ -103,6 +105,12 @@ struct PathBond {
   Time rest_until;  // Its way has just been made anew.
 };
 
+// What the paths of one plane have in common.
+struct PlanePaths {
+  Bitmap paths;
+  const Window* window = nullptr;  // If they share one.
+};
+
 struct Peer {
   using State = PeerState;
 
@@ -122,10 +130,19 @@ struct Peer {
   std::vector<PathBond> bonds;    // Of each path.
   bool placing = false;           // Some plane lets the far NIC place.
   uint8_t far_planes = 1;
-  std::vector<uint64_t> sendable;     // One bit per path.
-  std::vector<uint64_t> ack_waiting;  // The same: packets no ack spoke of.
-  // The same: on which anything came in this span of time, and in the last.
-  std::vector<uint64_t> arriving, arrived_before;
+  // Of the paths, those that would take a packet, for all they know of
+  // themselves; and while cargo is sent, those of them whose plane has room.
+  Bitmap sendable, open;
+  Earliest deadlines;  // Of each path.
+  // Those that something happened to, so that they may have another say in
+  // `sendable`, or another deadline.
+  Bitmap stale_sendable, stale_deadline;
+  bool deadlines_while_needed = false;  // They depend on it: see DeadlineOf.
+  std::vector<PlanePaths> planes;       // By plane.
+  Bitmap ack_waiting;                   // With packets that no ack spoke of.
+  Time acks_by = Time::Never();         // The earliest deadline of those.
+  // On which anything came in this span of time, and in the last.
+  Bitmap arriving, arrived_before;
   Time arriving_since;
   std::unique_ptr<PathScheduler> scheduler;
   uint16_t next_probe_path = 0;  // Signs of life take turns over all.

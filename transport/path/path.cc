@@ -49,11 +49,14 @@ Path::Path(PathId id, std::shared_ptr<Window> window,
   window_->OnJoined();
 }
 
-bool Path::CanSend(uint32_t bytes, Time now) const {
+bool Path::has_room() const {
   const uint64_t remembered = log_.end().value - log_.begin().value;
   return state_ == State::kOpen &&
-         remembered + kProbeRoomPackets < wire::kAckWindow &&
-         window_->CanSend(bytes, now);
+         remembered + kProbeRoomPackets < wire::kAckWindow;
+}
+
+bool Path::CanSend(uint32_t bytes, Time now) const {
+  return has_room() && window_->CanSend(bytes, now);
 }
 
 Time Path::deadline() const {

@@ -48,7 +48,9 @@ class Path {
   // A. What is.
   PathId id() const { return id_; }
   State state() const { return state_; }
-  // It is open, and so is its window. A lone packet may exceed that.
+  // It is open, and remembers few enough packets to send one more.
+  bool has_room() const;
+  // And its window lets it go. A lone packet may exceed that.
   bool CanSend(uint32_t bytes, Time now) const;
   // When OnDeadline has something to do, or a blocked pacer lets go. The ack
   // that may be due is not in it: see ack_deadline().
