@@ -3,7 +3,8 @@
 //
 // The estimate for a path is its smoothed network RTT stretched by how full
 // its window is, srtt * (1 + in_flight / window), which is join-the-shortest-
-// queue measured in time (Winston 1977; "power of d choices" with d = all).
+// queue measured in time (Winston 1977); of very many paths, a share is looked
+// at, and the next time another ("power of d choices", Mitzenmacher 2001).
 // Once its oldest unanswered packet is older than an answer takes, the excess
 // is added: a path that falls silent looks worse at once, before any timeout.
 // Recent losses and marks stretch the estimate further and fade with good
@@ -31,7 +32,7 @@ class Adaptive final : public PathScheduler {
   void Fade(Time now);
 
   Random random_;
-  uint32_t turn_ = 0;  // Whose turn it is among equals.
+  uint32_t turn_ = 0;  // Whose turn it is among equals, and to be looked at.
   Time fade_at_;       // When all penalties next halve.
   // Of the paths with a sample, at the latest pick. Never 0, or load would not
   // count where no path has one.
