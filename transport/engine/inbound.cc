@@ -63,7 +63,8 @@ void Engine::OnPacket(std::span<const std::byte> bytes,
   }
   Path& path = peer.paths[prologue->path.value];
   expected.number = path.expected();
-  const auto decoded = wire::DecodePacket(bytes, peer.rx_key, expected);
+  const auto decoded =
+      wire::DecodePacket(bytes, *prologue, peer.rx_key, expected);
   if (!decoded ||
       // What the packet says of its payload, and what the NIC did.
       (decoded->header.cargo.placed ? decoded->header.cargo.length : 0) !=

@@ -215,6 +215,11 @@ struct DecodedPacket {
 std::optional<DecodedPacket> DecodePacket(std::span<const std::byte> in,
                                           PacketKey key,
                                           const Expected& expected);
+// The same, where the prologue, of a numbered kind, has been read already.
+std::optional<DecodedPacket> DecodePacket(std::span<const std::byte> in,
+                                          const Prologue& prologue,
+                                          PacketKey key,
+                                          const Expected& expected);
 // False: malformed. `out->acks[i].largest` holds the low 32 bits only.
 bool DecodeAcks(std::span<const std::byte> in, PacketKey key, AckPacket* out);
 bool DecodeGoodbye(std::span<const std::byte> in, PacketKey key);
