@@ -20,7 +20,10 @@ uint64_t Word32(const std::byte* at) {
 #define HAWSER_WIDEST
 #endif
 
-HAWSER_WIDEST uint64_t SumOfBlocks(const std::byte* at, size_t blocks) {
+}  // namespace
+
+HAWSER_WIDEST uint64_t checksum::SumOfBlocks(const std::byte* at,
+                                             size_t blocks) {
   constexpr size_t kLanes = 16;
   uint64_t lanes[kLanes] = {};
   for (; blocks > 0; --blocks, at += 4 * kLanes) {
@@ -29,27 +32,6 @@ HAWSER_WIDEST uint64_t SumOfBlocks(const std::byte* at, size_t blocks) {
   uint64_t sum = 0;
   for (const uint64_t lane : lanes) sum += lane;
   return sum;
-}
-
-}  // namespace
-
-ChecksumPart SumOf(std::span<const std::byte> bytes) {
-  constexpr size_t kBlockBytes = 64;
-  const std::byte* at = bytes.data();
-  size_t left = bytes.size();
-  uint64_t sum = 0;
-  if (left >= kBlockBytes) {
-    sum = SumOfBlocks(at, left / kBlockBytes);
-    at += left / kBlockBytes * kBlockBytes;
-    left %= kBlockBytes;
-  }
-  for (; left >= 4; left -= 4, at += 4) sum += Word32(at);
-  if (left > 0) {
-    uint32_t rest = 0;
-    std::memcpy(&rest, at, left);
-    sum += rest;
-  }
-  return {sum};
 }
 
 }  // namespace hawser

@@ -17,7 +17,32 @@ struct ChecksumPart {
   uint64_t sum = 0;
 };
 
-ChecksumPart SumOf(std::span<const std::byte> bytes);
+namespace checksum {
+inline constexpr size_t kBlockBytes = 64;
+uint64_t SumOfBlocks(const std::byte* at, size_t blocks);
+}  // namespace checksum
+
+inline ChecksumPart SumOf(std::span<const std::byte> bytes) {
+  const std::byte* at = bytes.data();
+  size_t left = bytes.size();
+  uint64_t sum = 0;
+  if (left >= checksum::kBlockBytes) {
+    sum = checksum::SumOfBlocks(at, left / checksum::kBlockBytes);
+    at += left / checksum::kBlockBytes * checksum::kBlockBytes;
+    left %= checksum::kBlockBytes;
+  }
+  uint32_t word = 0;
+  for (; left >= sizeof word; left -= sizeof word, at += sizeof word) {
+    std::memcpy(&word, at, sizeof word);
+    sum += word;
+  }
+  if (left > 0) {
+    word = 0;
+    std::memcpy(&word, at, left);
+    sum += word;
+  }
+  return {sum};
+}
 
 inline ChecksumPart operator+(ChecksumPart a, ChecksumPart b) {
   const uint64_t sum = a.sum + b.sum;

@@ -47,8 +47,9 @@ ParsedFrame Is(FrameKind kind) {
   return parsed;
 }
 
-// `pseudo`: of the addresses. What is behind the datagram is padding.
-ParsedFrame ParseUdp(std::span<const std::byte> bytes, ChecksumPart pseudo,
+// `addresses`: both, of IP. What is behind the datagram is padding.
+ParsedFrame ParseUdp(std::span<const std::byte> bytes,
+                     std::span<const std::byte> addresses,
                      const FrameFilter& filter, bool checked, bool ce) {
   if (bytes.size() < kUdpBytes) return Is(FrameKind::kMalformed);
   const std::byte* const at = bytes.data();
@@ -60,7 +61,7 @@ ParsedFrame ParseUdp(std::span<const std::byte> bytes, ChecksumPart pseudo,
   if (Get16(at + 6) == 0) {  // None was made.
     if (!filter.ip.is_v4()) return Is(FrameKind::kBadChecksum);
   } else if (!checked) {
-    const ChecksumPart all = pseudo + SumOfWord(kProtocolUdp) +
+    const ChecksumPart all = SumOf(addresses) + SumOfWord(kProtocolUdp) +
                              SumOfWord(static_cast<uint16_t>(length)) +
                              SumOf(bytes.first(length));
     if (Fold(all) != 0) return Is(FrameKind::kBadChecksum);
@@ -92,7 +93,7 @@ ParsedFrame ParseIpv4(std::span<const std::byte> bytes,
     return Is(FrameKind::kForeign);
   }
   return ParseUdp(bytes.subspan(kIpv4Bytes, length - kIpv4Bytes),
-                  SumOf(bytes.subspan(12, 8)), filter, checked,
+                  bytes.subspan(12, 8), filter, checked,
                   (Get8(at + 1) & kEcnBits) == kCe);
 }
 
@@ -130,7 +131,7 @@ ParsedFrame ParseIpv6(std::span<const std::byte> bytes,
   if (protocol == kProtocolFragment) return Is(FrameKind::kFragment);
   if (protocol != kProtocolUdp) return Is(FrameKind::kForeign);
   const bool ce = (Get8(at + 1) >> 4 & kEcnBits) == kCe;
-  return ParseUdp(payload, SumOf(bytes.subspan(8, 32)), filter, checked, ce);
+  return ParseUdp(payload, bytes.subspan(8, 32), filter, checked, ce);
 }
 
 }  // namespace
