@@ -368,7 +368,8 @@ bool Port::Configure(const rte_eth_dev_info& device, std::string* error) {
 
 bool Port::MakePool(const rte_eth_dev_info& device, std::string* error) {
   if (most_buffer_bytes_ < UINT16_MAX) buffer_bytes_ = most_buffer_bytes_;
-  const uint32_t buffers = rx_queue_ + tx_queue_ + driver_buffers_ + kHeld;
+  const auto buffers = static_cast<uint32_t>(
+      rx_queue_ + tx_queue_ + driver_buffers_ + kHeld + spares_.size());
   const auto bytes = static_cast<uint16_t>(
       std::min<uint32_t>((buffer_bytes_ + 63) / 64 * 64, UINT16_MAX));
   char name[RTE_MEMPOOL_NAMESIZE];
@@ -407,6 +408,13 @@ void Port::AddTo(DatapathCounts* counts) const {
   counts->port_missed = stats.imissed;
   counts->port_no_buffer = stats.rx_nombuf;
   counts->port_errors = stats.ierrors + stats.oerrors;
+}
+
+bool Port::TakeSpares() {
+  const auto count = static_cast<unsigned>(spares_.size());
+  if (rte_pktmbuf_alloc_bulk(pool_, spares_.data(), count) != 0) return false;
+  spare_count_ = count;
+  return true;
 }
 
 uint16_t Port::Send(rte_mbuf** frames, uint16_t count) {

@@ -7,6 +7,7 @@
 #include <rte_lcore.h>
 #include <rte_mbuf.h>
 
+#include <array>
 #include <cstdint>
 #include <memory>
 #include <string>
@@ -77,7 +78,9 @@ class Port {
   bool CheckUp(Time now);
   void AddTo(DatapathCounts* counts) const;  // What the driver counts.
 
-  rte_mbuf* Alloc() { return rte_pktmbuf_alloc(pool_); }
+  rte_mbuf* Alloc() {
+    return spare_count_ > 0 || TakeSpares() ? spares_[--spare_count_] : nullptr;
+  }
   // How many of the first it took; they are no longer the caller's.
   uint16_t Send(rte_mbuf** frames, uint16_t count);
   // Fills up to `count`, which are the caller's to free.
@@ -92,6 +95,7 @@ class Port {
                  std::string* error);
   bool Configure(const rte_eth_dev_info& device, std::string* error);
   bool MakePool(const rte_eth_dev_info& device, std::string* error);
+  bool TakeSpares();
 
   uint16_t id_ = RTE_MAX_ETHPORTS;
   bool taken_ = false;
@@ -108,6 +112,9 @@ class Port {
   ChecksumBy checksum_by_ = ChecksumBy::kUs;
   bool reads_at_once_ = false;
   rte_mempool* pool_ = nullptr;
+  // Taken by the dozen, which costs half as much as one by one.
+  std::array<rte_mbuf*, 32> spares_ = {};
+  size_t spare_count_ = 0;
   uint16_t rx_queue_ = kQueue, tx_queue_ = kQueue;
   std::vector<int> descriptors_;
 };
