@@ -41,7 +41,7 @@ constexpr Duration kHalfLife = Duration::Millis(10);
 constexpr uint64_t kBlindPicks = 256;
 
 // A pick looks at so many paths, at most.
-constexpr uint64_t kLook = 32;
+constexpr uint64_t kLook = 16;
 
 PathId Nth(std::span<const uint64_t> sendable, uint64_t n) {
   for (size_t w = 0; w < sendable.size(); ++w) {
@@ -61,8 +61,8 @@ PathId Nth(std::span<const uint64_t> sendable, uint64_t n) {
 // The network round trip to expect on a path that has answered before. Silence
 // counts from where an answer is overdue: an answer takes response_rtt, in
 // which both hosts' waits are.
-Duration Expected(const Path& path, Time now) {
-  const Duration overdue = path.silence(now) - path.response_rtt().smoothed();
+Duration Expected(const Path& path, Duration silence) {
+  const Duration overdue = silence - path.response_rtt().smoothed();
   return path.network_rtt().smoothed() + std::max(overdue, Duration());
 }
 
@@ -108,9 +108,10 @@ PathId Adaptive::Pick(const PathView& view, Time now) {
     const double stretch = (1 + static_cast<double>(path.in_flight_bytes()) /
                                     std::max(path.window_bytes(), 1u)) *
                            (1 + penalties_[p]);
-    Duration expected = std::max(mean_, path.silence(now));
+    const Duration silence = path.silence(now);
+    Duration expected = std::max(mean_, silence);
     if (path.network_rtt().has_sample()) {
-      expected = Expected(path, now);
+      expected = Expected(path, silence);
       sum += expected;
       ++samples;
     }
