@@ -91,6 +91,53 @@ TEST(Nscc, OnAck__no_delay_at_all_for_a_window_grows_by_a_quarter) {
   EXPECT_NEAR(after - before, 8 * kPacket / 4, kPacket / 2);
 }
 
+Nscc MakeUnmarked(bool scales_by_target = false) {
+  Nscc::Parameters parameters;
+  parameters.packet_bytes = kPacket;
+  parameters.base_rtt = kRtt;
+  parameters.bdp_bytes = kBdp;
+  parameters.target_share = 10;  // 120 us.
+  parameters.network_marks = false;
+  parameters.scales_by_target = scales_by_target;
+  return Nscc(parameters);
+}
+
+TEST(Nscc, OnAck__where_nothing_marks_late_is_enough) {
+  Nscc nscc = MakeUnmarked();
+  Feed feed(nscc);
+  const uint32_t first = nscc.initial().window_bytes;
+  // 240 us are twice the target: 0.8 of one half goes, at once...
+  EXPECT_NEAR(feed.Ack(1, Duration::Micros(240), false), first * 0.6, kPacket);
+  // ...and nothing more for what was under way, for 252 us. (The floor increase
+  // adds a seventh of a packet every 12 us.)
+  const uint32_t low = feed.Ack(700, Duration::Micros(240), false);
+  EXPECT_NEAR(low, first * 0.6, 4 * kPacket);
+  EXPECT_NEAR(feed.Ack(100, Duration::Micros(240), false), low * 0.6,
+              2 * kPacket);
+}
+
+TEST(Nscc, OnAck__the_first_mark_shows_that_the_network_marks) {
+  Nscc nscc = MakeUnmarked();
+  Feed feed(nscc);
+  feed.Ack(1, Duration::Micros(240), false);
+  const uint32_t low = feed.Ack(1, Duration::Micros(10), true);
+  // From now on, late and not marked means that the queue is draining.
+  EXPECT_GT(feed.Ack(1000, Duration::Micros(240), false), low + 10 * kPacket);
+}
+
+TEST(Nscc, OnAck__growth_by_the_target_or_not) {
+  const auto grown = [](bool scales_by_target) {
+    Nscc nscc = MakeUnmarked(scales_by_target);
+    Feed feed(nscc);
+    feed.Ack(1, Duration::Micros(600), false);  // Makes room to grow.
+    const uint32_t low = feed.Ack(8, Duration::Micros(60), false);
+    return feed.Ack(8, Duration::Micros(60), false) - low;
+  };
+  // Half of four packets a window, or ten times as much.
+  EXPECT_NEAR(grown(true), 10.0 * grown(false), kPacket);
+  EXPECT_GT(grown(false), 0u);
+}
+
 TEST(Nscc, OnLoss__takes_what_was_lost_and_never_the_last_packet) {
   Nscc nscc = Make();
   const uint32_t first = nscc.initial().window_bytes;

@@ -37,9 +37,10 @@ Nscc::Nscc(const Parameters& p)
       target_(Duration::Nanos(static_cast<int64_t>(
           p.target_share * static_cast<double>(p.base_rtt.nanos())))),
       a_(p.bdp_bytes / kReferenceBdpBytes),
-      b_(target_ / kReferenceRtt),
+      b_(p.scales_by_target ? target_ / kReferenceRtt : 1),
       max_window_(p.window_bdps * p.bdp_bytes),
-      window_(max_window_) {}
+      window_(max_window_),
+      marks_(p.network_marks) {}
 
 Allowance Nscc::OnAck(const AckEvent& ack) {
   if (!started_) {
@@ -49,7 +50,9 @@ Allowance Nscc::OnAck(const AckEvent& ack) {
   }
   base_rtt_ = std::min(base_rtt_, ack.rtt);
   const Duration delay = ack.rtt - base_rtt_;
-  const bool marked = ack.ecn_marked_packets > 0;
+  marks_ |= ack.ecn_marked_packets > 0;
+  const bool marked =
+      ack.ecn_marked_packets > 0 || (!marks_ && delay >= target_);
   LearnDelay(delay, marked);
   quick_bytes_ += ack.acked_bytes;
   earned_over_bytes_ += ack.acked_bytes;
@@ -62,7 +65,7 @@ Allowance Nscc::OnAck(const AckEvent& ack) {
     return Say();
   }
   if (marked && delay >= target_) {
-    Decrease(ack.now);
+    Decrease(ack.rtt, ack.now);
   } else if (!marked && delay >= target_) {
     earned_ += kFairIncrease * parameters_.packet_bytes * a_ * ack.acked_bytes;
   } else if (!marked) {
@@ -97,7 +100,8 @@ void Nscc::LearnDelay(Duration delay, bool marked) {
       !marked && delay > target_
           ? kUntrustedShare * static_cast<double>(base_rtt_.nanos())
           : static_cast<double>(delay.nanos());
-  mean_delay_nanos_ += kDelayWeight * (sample - mean_delay_nanos_);
+  mean_delay_nanos_ +=
+      (marks_ ? kDelayWeight : 1) * (sample - mean_delay_nanos_);
 }
 
 bool Nscc::QuickAdapt(bool lost, Duration delay, Time now) {
@@ -128,8 +132,8 @@ void Nscc::GrowInProportion(uint32_t acked_bytes, Duration delay) {
              ((target_ - delay) / target_);
 }
 
-void Nscc::Decrease(Time now) {
-  if (now - decreased_at_ < base_rtt_) return;
+void Nscc::Decrease(Duration rtt, Time now) {
+  if (now - decreased_at_ < (marks_ ? base_rtt_ : rtt)) return;
   const auto target = static_cast<double>(target_.nanos());
   if (mean_delay_nanos_ <= target) return;
   window_ *=

@@ -13,6 +13,10 @@
 // Its reference network is 100 Gb/s with a round trip of 12 us; a and b carry
 // the constants over to others. The window is in bytes; it is meant for all
 // paths of a peer together.
+//
+// Ours is what it does where nothing marks, which its source does not allow:
+// late then counts as marked, the sample stands for the mean, and one decrease
+// is enough for a round trip, queue and all. That is Swift's law of decrease.
 #pragma once
 
 #include <cstdint>
@@ -34,6 +38,11 @@ class Nscc final : public CongestionControl {
     // is only where delay is high as well: low delay and loss together are a
     // failure (REPS, arXiv 2407.21625, section 3.3), which no window mends.
     bool losses_are_congestion = true;
+    // Whether it is known that switches mark. Else the first mark shows it.
+    bool network_marks = true;
+    // Whether increase grows with the target delay, as b has it. On a target of
+    // a millisecond that would be nine bandwidth-delay products a round trip.
+    bool scales_by_target = true;
   };
   explicit Nscc(const Parameters& parameters);
 
@@ -45,7 +54,7 @@ class Nscc final : public CongestionControl {
   void LearnDelay(Duration delay, bool marked);
   bool QuickAdapt(bool lost, Duration delay, Time now);
   void GrowInProportion(uint32_t acked_bytes, Duration delay);
-  void Decrease(Time now);
+  void Decrease(Duration rtt, Time now);
   void Fulfil(Time now);
   Allowance Say() const;
 
@@ -66,6 +75,7 @@ class Nscc final : public CongestionControl {
   bool lost_since_ = false;
   uint64_t ignored_bytes_ = 0;  // Acks of what left before a QuickAdapt.
   bool started_ = false;
+  bool marks_;  // The network does, as far as we know.
 };
 
 }  // namespace hawser

@@ -95,6 +95,8 @@ std::unique_ptr<CongestionControl> MakeCongestionControl(
     parameters.bdp_bytes =
         static_cast<uint32_t>(window / parameters.window_bdps);
     parameters.losses_are_congestion = false;
+    parameters.network_marks = false;
+    parameters.scales_by_target = false;
     return std::make_unique<Nscc>(parameters);
   }
   HAWSER_CHECK(config.congestion == "swift");
