@@ -176,10 +176,35 @@ TEST(Window, OnSilence__of_all_shuts_it_until_any_answers) {
   EXPECT_FALSE(f.CanSend(0));  // It has not answered.
 }
 
+// Five in a row would make Swift begin anew.
+TEST(Window, OnSilence__of_a_plane_is_told_once) {
+  Fixture f;
+  for (size_t p : {0, 1, 2}) f.Send(p, 2);
+  for (size_t p : {0, 1, 2}) f.FallSilent(p);
+  EXPECT_TRUE(f.window->shut());
+  EXPECT_EQ(f.heard.losses.size(), 1u);
+  EXPECT_EQ(f.window->in_flight_bytes(), 0u);
+}
+
+TEST(Window, OnSilence__a_path_that_was_silent_before_opens_nothing) {
+  Fixture f;
+  f.Send(0, 2);
+  const Time first = f.now;
+  f.now = f.now + kRtt;
+  f.Send(1);
+  f.now = f.now + kRtt;
+  f.Ack(1, 0, 1);
+  f.Send(1);
+  f.FallSilent(1);
+  ASSERT_TRUE(f.window->shut());
+  f.window->OnSilence(first, {f.now, kBytes, true});
+  EXPECT_TRUE(f.window->shut());
+}
+
 TEST(Window, OnSilence__a_window_of_one_path_stays) {
   Window window(std::make_unique<FixedWindow>(kBytes));
   window.OnJoined();
-  window.OnSilence(kStart);
+  window.OnSilence(kStart, {kStart, kBytes, true});
   EXPECT_FALSE(window.shut());
 }
 

@@ -299,8 +299,7 @@ void Path::OnSilence(AckSummary& summary, SettledList& out, Time now) {
   summary = losses_.OnSilence(log_, id_, out);
   Count(summary);
   Trim();
-  window_->OnLoss({now, summary.lost_bytes, true});
-  window_->OnSilence(quiet_since_);
+  window_->OnSilence(quiet_since_, {now, summary.lost_bytes, true});
   state_ = State::kSuspect;
   ++counts_.times_suspect;
   size_.OnLoss();

@@ -28,6 +28,12 @@ void Window::OnAck(const AckEvent& ack) {
 
 void Window::OnLoss(const LossEvent& loss) { Obey(congestion_->OnLoss(loss)); }
 
+void Window::OnSilence(Time since, const LossEvent& loss) {
+  if (shut_) return;
+  Obey(congestion_->OnLoss(loss));
+  shut_ = paths_ > 1 && heard_ <= since;
+}
+
 void Window::Obey(const Allowance& allowance) {
   allowance_ = allowance;
   pacer_.SetRate(allowance.pacing);

@@ -51,8 +51,9 @@ class Window {
   // `ack.in_flight_bytes` is of all who share it.
   void OnAck(const AckEvent& ack);
   void OnLoss(const LossEvent& loss);
-  // A path that shares it has heard nothing since then.
-  void OnSilence(Time since) { shut_ = paths_ > 1 && heard_ <= since; }
+  // A path that shares it has heard nothing since then, and lost so much. A
+  // plane falls silent once, however many paths it has.
+  void OnSilence(Time since, const LossEvent& loss);
 
  private:
   void Obey(const Allowance& allowance);
