@@ -15,6 +15,7 @@
 #include <memory>
 #include <utility>
 
+#include "transport/base/check.h"
 #include "transport/base/time.h"
 #include "transport/congestion/congestion_control.h"
 #include "transport/path/pacer.h"
@@ -47,7 +48,11 @@ class Window {
   // B. What happened.
   void OnJoined() { ++paths_; }  // By one path more.
   void OnSent(uint32_t bytes, Time now);
-  void OnSettled(uint32_t bytes) { in_flight_bytes_ -= bytes; }
+  // Of what was sent; not twice.
+  void OnSettled(uint32_t bytes) {
+    HAWSER_CHECK(bytes <= in_flight_bytes_);
+    in_flight_bytes_ -= bytes;
+  }
   // `ack.in_flight_bytes` is of all who share it.
   void OnAck(const AckEvent& ack);
   void OnLoss(const LossEvent& loss);

@@ -11,6 +11,7 @@
 #include <utility>
 #include <vector>
 
+#include "absl/container/flat_hash_map.h"
 #include "absl/strings/str_cat.h"
 #include "transport/base/random.h"
 
@@ -412,22 +413,31 @@ bool Run::Step() {
                      [](const auto& side) { return side->finished(); });
 }
 
-// Congestion control is obeyed: what is in flight fits the window, or is one
-// packet. (A window that shrinks may find more in flight: so only where it is
-// fixed.)
+// A window knows what its open paths have in flight, and congestion control is
+// obeyed: that fits, or is one packet. (A window that shrinks may find more in
+// flight: so the latter only where it is fixed.)
 void Run::CheckWindows() {
   for (int h = 0; h < sim_.hosts(); ++h) {
     const HostOptions& host = plan_.hosts[h];
-    if (host.config.congestion != "fixed_window") continue;
     for (const auto& peer : sim_.engine(h).peers()) {
+      absl::flat_hash_map<const Window*, uint64_t> in_flight_bytes;
       for (const Path& path : peer->paths) {
-        const Window& window = path.window();
-        const uint32_t most =
-            std::max(window.bytes(), host.datapath.max_packet_bytes);
-        if (window.in_flight_bytes() > most + kProbeBytes * window.paths()) {
-          Complain(absl::StrCat("host ", h, " has ", window.in_flight_bytes(),
-                                " bytes in flight by path ", path.id().value,
-                                ", whose window is ", window.bytes()));
+        in_flight_bytes[&path.window()] +=
+            path.state() == Path::State::kOpen ? path.in_flight_bytes() : 0;
+      }
+      for (const auto& [window, bytes] : in_flight_bytes) {
+        if (bytes != window->in_flight_bytes()) {
+          Complain(absl::StrCat("host ", h, " has ", bytes,
+                                " bytes in flight by paths whose window says ",
+                                window->in_flight_bytes()));
+        }
+        const uint64_t most =
+            std::max(window->bytes(), host.datapath.max_packet_bytes);
+        if (host.config.congestion == "fixed_window" &&
+            bytes > most + kProbeBytes * window->paths()) {
+          Complain(absl::StrCat("host ", h, " has ", bytes,
+                                " bytes in flight in a window of ",
+                                window->bytes()));
         }
       }
     }
