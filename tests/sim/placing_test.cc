@@ -2,6 +2,7 @@
 // where a buffer is done, or closed, shows in the buffer (Stream scribbles over
 // each as soon as it has it back). docs/decisions/0017 has the rules.
 #include <algorithm>
+#include <utility>
 
 #include "gtest/gtest.h"
 #include "tests/sim/world.h"
@@ -49,8 +50,9 @@ TEST(Placing, a_dead_path__is_buried_and_its_cargo_released) {
   EXPECT_GE(world.metrics(0).paths_buried.value(), 1u);
 }
 
-HostOptions TwoPlanes() {
+HostOptions TwoPlanes(const char* window_per = "path") {
   HostOptions host = PlacingHost();
+  host.config.window_per = window_per;
   host.planes = 2;
   host.datapath.entropies = 4;
   return host;
@@ -65,9 +67,13 @@ void Darken(World& world, int plane, bool dark, bool there, bool back) {
 
 // No way of its own is left over which to bury what is bound to it.
 TEST(Placing, a_dead_plane__is_buried_by_way_of_another) {
-  for (const bool both_ways : {true, false}) {
-    SCOPED_TRACE(testing::Message() << "both ways " << both_ways);
-    World world(2, TwoPlanes());
+  for (const auto& [window_per, both_ways] : {std::pair{"path", true},
+                                              {"path", false},
+                                              {"plane", true},
+                                              {"plane", false}}) {
+    SCOPED_TRACE(testing::Message() << "a window per " << window_per
+                                    << ", both ways " << both_ways);
+    World world(2, TwoPlanes(window_per));
     Stream first(world, 0, 1, 8, kMessage);
     ASSERT_TRUE(Finish(world, {&first}));
     Stream stream(world, 0, 1, 64, kMessage);
@@ -90,7 +96,7 @@ TEST(Placing, a_dead_plane__is_buried_by_way_of_another) {
 TEST(Placing, planes_that_come_and_go__write_into_nobodys_memory) {
   for (uint64_t seed = 1; seed <= 25; ++seed) {
     SCOPED_TRACE(testing::Message() << "seed " << seed);
-    World world(2, TwoPlanes(), seed);
+    World world(2, TwoPlanes(seed % 2 == 0 ? "plane" : "path"), seed);
     Random random(Mix64(seed));
     for (int i = 0; i < 4; ++i) {
       const int plane = static_cast<int>(random.Below(2));

@@ -249,6 +249,7 @@ void Engine::OnControl(Peer& peer, std::span<const std::byte> bytes, Time now) {
     return metrics_.packets_malformed.Add(1);
   }
   Hear(peer, now);
+  metrics_.controls_received.Add(1);
   planes_[packet->plane]->OnControl(peer.id, packet->content);
 }
 

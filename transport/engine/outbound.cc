@@ -214,7 +214,10 @@ bool Engine::SendCargoTo(Peer& peer, size_t& budget, Time now) {
   if (peer.placing) {
     for (Path& path : peer.paths) {
       PathBond& bond = peer.bonds[path.id().value];
-      if (!bond.burying && PlaneOf(peer, path).broken(WayOf(peer, path))) {
+      // In a plane that is black nothing that is bound to a path gets away.
+      const bool stuck = !bond.lost.empty() && path.window().shut();
+      if (!bond.burying &&
+          (stuck || PlaneOf(peer, path).broken(WayOf(peer, path)))) {
         Bury(peer, path, now);
       }
       sent |= SendBound(peer, path, budget, now);
@@ -421,6 +424,7 @@ void Engine::CarryControls() {
            control.view()},
           peer.tx_key, bytes);
       StagePacket(peer, *path, std::span(bytes).first(size), {});
+      metrics_.controls_sent.Add(1);
     }
   }
 }
