@@ -24,10 +24,7 @@ class Bitmap {
   void Remove(size_t i) { words_[i / 64] &= ~(uint64_t{1} << i % 64); }
   void Put(size_t i, bool in) { in ? Add(i) : Remove(i); }
   void Clear() { std::fill(words_.begin(), words_.end(), 0); }
-  // All that are in the other, which is as large, too; or no more.
-  void Add(const Bitmap& other) {
-    for (size_t w = 0; w < words_.size(); ++w) words_[w] |= other.words_[w];
-  }
+  // All that are in the other, which is as large.
   void Remove(const Bitmap& other) {
     for (size_t w = 0; w < words_.size(); ++w) words_[w] &= ~other.words_[w];
   }
