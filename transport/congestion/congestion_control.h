@@ -1,6 +1,7 @@
-// How fast, on one path: event in, allowance out.
-// Knows: one path's delay, marks, losses.  Never: packet numbers, timers,
-// other paths.
+// How fast, in one window (path/window.h), which is that of a path or of all
+// paths of a peer in one plane: event in, allowance out.
+// Knows: its window's delay, marks, losses.  Never: packet numbers, timers,
+// other windows.
 #pragma once
 
 #include <cstdint>
@@ -20,7 +21,7 @@ struct AckEvent {
 struct LossEvent {
   Time now;
   uint32_t lost_bytes = 0;
-  bool by_timeout = false;  // The path fell silent; else a gap showed it.
+  bool by_timeout = false;  // By silence; else a gap showed it.
 };
 
 struct Allowance {
@@ -28,8 +29,8 @@ struct Allowance {
   Rate pacing = Rate::Unlimited();
 };
 
-// Learns from one path, says how much and how fast. Counts no bytes, sets no
-// timer, knows no path: all it may know is in its argument. One thread.
+// Learns, and says how much and how fast. Counts no bytes, sets no timer, knows
+// no path: all it may know is in its argument. One thread.
 class CongestionControl {
  public:
   virtual ~CongestionControl() = default;

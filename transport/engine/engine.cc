@@ -268,6 +268,7 @@ void Engine::LookAfter(Peer& peer, Time now) {
   PathId silent = kNoPath;
   const auto look = [&](size_t p) {
     Path& path = peer.paths[p];
+    const PathBond& bond = peer.bonds[p];
     if (!peer.needed() && path.state() == Path::State::kSuspect) return;
     if (path.deadline() <= now) {
       const Path::State before = path.state();
@@ -281,13 +282,11 @@ void Engine::LookAfter(Peer& peer, Time now) {
       Settle(peer, now);
       // Its way may be wedged; and as long as it is silent, each new one is
       // another chance.
-      const PathBond& bond = peer.bonds[path.id().value];
       if (peer.placing && path.state() == Path::State::kSuspect &&
           !bond.burying && (!bond.lost.empty() || bond.rest_until <= now)) {
         Bury(peer, path, now);
       }
     }
-    const PathBond& bond = peer.bonds[path.id().value];
     if (bond.burying && bond.ask_at <= now) Bury(peer, path, now);
     if (path.probe_wanted() && path.state() == Path::State::kOpen) {
       ++asked;
