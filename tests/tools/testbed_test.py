@@ -33,6 +33,8 @@ CLONE_NEWNET = 0x40000000
 UDP_SEGMENT = 103
 SO_RCVBUFFORCE = 33
 SO_TIMESTAMPNS = 35
+SOL_PACKET, PACKET_QDISC_BYPASS = 263, 20
+ETHERTYPE = 0x88b5  # For experiments, by IEEE 802.
 ECT_0, CE = 2, 3
 
 PAYLOAD_BYTES = 1472  # With UDP and IP: an MTU of 1500.
@@ -437,6 +439,11 @@ class Planes(OnTestbed):
                       ("exec", "c", "--", "true"), ("down", "--", "x"),
                       ("up",), ("up", "--planes", 0), ("nothing",),
                       ("up", "--planes", 2, "--routes", 2),
+                      ("up", "--planes", 2, "--dpdk", "net_null"),
+                      ("up", "--routes", 2, "--dpdk", "af_packet"),
+                      ("up", "--planes", 1, "--dpdk", "memif", "--rate",
+                       "1mbit"),
+                      ("up", "--planes", 1, "--dpdk", "af_xdp", "--mtu", 9000),
                       ("up", "--routes", 2, "--hosts", 3)):
             with self.subTest(words=words):
                 status, _, err = testbed(*words)
@@ -512,6 +519,71 @@ class FourHosts(OnTestbed):
                         arrives(sender, receiver, receiver.getsockname(),
                                 wait_s=0.1 if dark else 2), not dark,
                         f"from {host} to {other} by plane {plane}")
+
+
+class PlanesOfDpdk(OnTestbed):
+    """What goes past the kernel's queues and filters of a host."""
+
+    UP = ("--planes", 2, "--rate", "100mbit", "--dpdk", "af_packet")
+
+    def raw(self, host, device):
+        with on_host(host):
+            opened = socket.socket(socket.AF_PACKET, socket.SOCK_RAW)
+        self.addCleanup(opened.close)
+        opened.setsockopt(SOL_PACKET, PACKET_QDISC_BYPASS, 1)
+        opened.bind((device, ETHERTYPE))
+        return opened
+
+    def test_a_plane_is_as_it_was_told_to_be(self):
+        sender, receiver = self.raw("a", "plane1"), self.raw("b", "plane1")
+        header = (receiver.getsockname()[4] + sender.getsockname()[4]
+                  + struct.pack("!H", ETHERTYPE))
+
+        def burst(packets):
+            """(how many came, seconds until the last was there)"""
+            began = ended = time.monotonic()
+            for _ in range(packets):
+                sender.send(header.ljust(FRAME_BYTES, b"."))
+            came = 0
+            while select.select([receiver], [], [], 0.3)[0]:
+                receiver.recv(65536)
+                ended = time.monotonic()
+                came += 1
+            return came, ended - began
+
+        self.addCleanup(path, 1, "--clear")
+        came, took = burst(150)  # Less than the queue of the switch.
+        self.assertEqual(came, 150)
+        # But for what the bucket held, not sooner than the rate allows.
+        self.assertGreater(took, 120 * FRAME_BYTES * 8 / 100e6)
+        path(1, "--loss", "50%")
+        self.assertTrue(40 < burst(150)[0] < 110)
+        path(1, "--dark")
+        self.assertEqual(burst(20)[0], 0)
+
+    def test_exec_tells_of_them(self):
+        said = dict(line.split("=", 1) for line in
+                    must("exec", "b", "--", "env").splitlines() if "=" in line)
+        self.assertEqual(said["HAWSER_DATAPATH"], "dpdk")
+        self.assertEqual(said["HAWSER_IFNAME"], "eth0")
+        self.assertIn("net_af_packet1,iface=plane1", said["HAWSER_DPDK_EAL"])
+        self.assertIn("net_af_packet1 10.77.1.2/24 neighbour 10.77.1.1=02:48:",
+                      said["HAWSER_DPDK_PORTS"])
+        # Handshakes go over what the kernel keeps.
+        self.assertTrue(arrives(self.udp("a"), self.udp("b", "10.76.0.2", PORT),
+                                ("10.76.0.2", PORT)))
+
+    def test_memif_is_no_path(self):
+        other = NAME + "m"
+        self.addCleanup(testbed, "down", name=other)
+        must("up", "--planes", 2, "--dpdk", "memif", name=other)
+        said = must("exec", "b", "--", "env", name=other)
+        self.assertIn("role=client,socket-abstract=no,socket="
+                      f"{STATE_DIRECTORY}/{other}-plane1.sock", said)
+        self.assertEqual(testbed("path", 1, "--dark", name=other)[0], 2)
+        (STATE_DIRECTORY / f"{other}-plane1.sock").touch()
+        must("down", name=other)
+        self.assertEqual(leftovers(other), [])
 
 
 class Delay(OnTestbed):

@@ -123,10 +123,12 @@ def bring_up(layout, node, mtu):
     namespace, devices = layout.namespace(node), layout.devices(node)
     lines = ["link set lo up"]
     if node == "switch":
-        for path in layout.paths:
-            lines += [f"link add plane{path} type bridge mcast_snooping 0",
-                      f"link set plane{path} mtu {mtu} up"]
-        lines += [f"link set {device} master plane{device[1:]}"
+        bridge = {device: device[1:] if device.endswith("eth0")
+                  else f"plane{device[1:]}" for device in devices}
+        for name in sorted(set(bridge.values())):
+            lines += [f"link add {name} type bridge mcast_snooping 0",
+                      f"link set {name} mtu {mtu} up"]
+        lines += [f"link set {device} master {bridge[device]}"
                   for device in devices]
     lines += [f"link set {device} mtu {mtu} up" for device in devices]
     batch("ip", namespace, lines + layout.addressing(node),
@@ -162,7 +164,8 @@ def wait_for_carrier(layout):
 
 def build(state, options):
     """Everything of a testbed, in the order in which it can be made."""
-    layout = Layout(state.name, options.hosts, options.planes, options.routes)
+    layout = Layout(state.name, options.hosts, options.planes, options.routes,
+                    options.dpdk)
     namespaces = {node: layout.namespace(node) for node in layout.nodes}
     for namespace in namespaces.values():
         if Path("/run/netns", namespace).exists():
@@ -171,6 +174,7 @@ def build(state, options):
     plain = plain_way(options.rate or 0, options.delay or 0)
     state.data = {"name": state.name, "hosts": options.hosts,
                   "planes": options.planes, "routes": options.routes,
+                  "dpdk": options.dpdk,
                   "mtu": options.mtu, "plain": plain, "delay_by": None,
                   "namespaces": list(namespaces.values()), "processes": [],
                   "ways": {f"{path} {host}": plain
@@ -243,6 +247,8 @@ def tear_down(state):
     if left:
         raise Failure(f"could not remove {', '.join(left)}")
     State.path(state.name, "delays").unlink(missing_ok=True)
+    for socket in STATE_DIRECTORY.glob(f"{state.name}-plane*.sock"):
+        socket.unlink(missing_ok=True)
     State.path(state.name).unlink(missing_ok=True)
     state.close()
     with contextlib.suppress(OSError):

@@ -28,10 +28,15 @@ class Layout:
     Two hosts with planes: each plane is a cable. More hosts: a bridge per
     plane, all in one node, and each host's cable to it is the host's part of
     the path. Routes: routers ra and rb with a cable per route.
+
+    Where DPDK has the planes (testbed_lib/dpdk.py), frames neither wait in the
+    queue of the host that sends them nor pass the filters of the one that gets
+    them: so there are bridges in any case, and eth0 besides, which the kernel
+    keeps. Planes of memif are shared memory, and no part of this.
     """
 
-    def __init__(self, name, hosts, planes, routes):
-        self.name, self.routes = name, routes
+    def __init__(self, name, hosts, planes, routes, dpdk=None):
+        self.name, self.routes, self.dpdk = name, routes, dpdk
         self.hosts = list(string.ascii_lowercase[:hosts])
         self.paths = range(routes or planes)
         self.nodes = list(self.hosts)
@@ -41,11 +46,16 @@ class Layout:
         if routes:
             self.nodes += ["ra", "rb"]
             self.cables = [((h, "eth0"), ("r" + h, "host")) for h in "ab"]
-        elif hosts > 2:
+        elif dpdk == "memif":
+            self.cables = [(("a", "eth0"), ("b", "eth0"))]
+        elif hosts > 2 or dpdk:
             self.nodes += ["switch"]
-        for path in self.paths:
+        if dpdk and "switch" in self.nodes:
+            self.cables = [((h, "eth0"), ("switch", h + "eth0"))
+                           for h in self.hosts]
+        for path in self.paths if dpdk != "memif" else ():
             slot = 2 * len(self.wires)
-            if routes or hosts == 2:
+            if routes or (hosts == 2 and not dpdk):
                 near, far, device = ("ra", "rb", f"route{path}") if routes \
                     else ("a", "b", f"plane{path}")
                 one, other = (near, device), (far, device)
@@ -68,10 +78,18 @@ class Layout:
         return [device for end_node, device in self.macs if end_node == node]
 
     def interfaces(self, host):
-        """(device, address) of each of a host's interfaces."""
+        """(device, address) of each of a host's interfaces that the kernel
+        has."""
         number = self.hosts.index(host)
         if self.routes:
             return [("eth0", f"10.78.{number}.1")]
+        if self.dpdk:
+            return [("eth0", f"10.76.0.{number + 1}")]
+        return self.planes(host)
+
+    def planes(self, host):
+        """(device, address) of each plane."""
+        number = self.hosts.index(host)
         return [(f"plane{p}", f"10.77.{p}.{number + 1}") for p in self.paths]
 
     def addressing(self, node):

@@ -79,7 +79,7 @@ class State:
 
     def layout(self):
         return Layout(self.name, self.data["hosts"], self.data["planes"],
-                      self.data["routes"])
+                      self.data["routes"], self.data["dpdk"])
 
 
 def command(verb, name, rest=""):
