@@ -6,9 +6,12 @@
 #include <rte_log.h>
 #include <sched.h>
 #include <signal.h>
+#include <sys/socket.h>
+#include <sys/un.h>
 #include <unistd.h>
 
 #include <algorithm>
+#include <cerrno>
 #include <cstdio>
 #include <filesystem>
 #include <fstream>
@@ -161,6 +164,36 @@ struct Log {
   }
 };
 
+// The value of `key` in "net_memif0,a=1,b=2"; or empty.
+std::string ValueIn(const std::string& device, const std::string& key) {
+  const size_t at = ("," + device).find("," + key + "=");
+  if (at == std::string::npos) return "";
+  const std::string rest = device.substr(at + key.size() + 1);
+  return rest.substr(0, rest.find(','));
+}
+
+// A memif server that was killed leaves its socket, where that is a file, and
+// the driver does not start on one. It goes if nobody listens there.
+void RemoveDeadSocket(const std::string& device) {
+  if (device.find("net_memif") == std::string::npos ||
+      ValueIn(device, "role") != "server" ||
+      ValueIn(device, "socket-abstract") != "no") {
+    return;
+  }
+  const std::string path = ValueIn(device, "socket");
+  sockaddr_un address = {};
+  if (path.empty() || path.size() >= sizeof address.sun_path) return;
+  address.sun_family = AF_UNIX;
+  path.copy(address.sun_path, path.size());
+  const int fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
+  if (fd < 0) return;
+  const bool dead = connect(fd, reinterpret_cast<const sockaddr*>(&address),
+                            sizeof address) != 0 &&
+                    errno == ECONNREFUSED;
+  close(fd);
+  if (dead) unlink(path.c_str());
+}
+
 struct Start {
   std::string arguments;
   std::string error;  // Empty: it has started.
@@ -193,6 +226,7 @@ Start StartNow(const std::string& text) {
   if (!arguments.Has("--telemetry") && !arguments.Has("--no-telemetry")) {
     words.push_back("--no-telemetry");
   }
+  for (const std::string& word : words) RemoveDeadSocket(word);
   words.insert(words.begin(), "hawser");
   std::vector<char*> argv;
   for (std::string& word : words) argv.push_back(word.data());
@@ -238,6 +272,10 @@ std::string Mend(const std::string& words) {
   }
   if (says("interface") || says("No such device")) {
     return "; to mend it: name an interface that `ip link` shows";
+  }
+  if (says("Address already in use")) {
+    return "; to mend it: end the process that has this socket, or name "
+           "another";
   }
   if (says("get hugepage") || says("hugepages")) {
     return "; to mend it: echo 512 > /proc/sys/vm/nr_hugepages";
