@@ -1,5 +1,6 @@
 #include "transport/datapath/dpdk/eal.h"
 
+#include <dlfcn.h>
 #include <pthread.h>
 #include <rte_eal.h>
 #include <rte_errno.h>
@@ -11,7 +12,9 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <array>
 #include <cerrno>
+#include <cstdarg>
 #include <cstdio>
 #include <filesystem>
 #include <fstream>
@@ -164,6 +167,29 @@ struct Log {
   }
 };
 
+// The libraries below af_xdp write to stderr what they think of, unless they
+// are given somebody to tell; warnings may be the reason of a failure.
+[[gnu::format(printf, 2, 0)]] int TakeWarning(int level, const char* format,
+                                              va_list values) {
+  constexpr int kWarning = 0;  // enum libbpf_print_level, and libxdp's.
+  if (level > kWarning || Log::Get().stream == nullptr) return 0;
+  return std::vfprintf(Log::Get().stream, format, values);
+}
+
+void HearXdp() {
+  constexpr std::array<const char*, 2> kWho[] = {
+      {"libbpf.so.1", "libbpf_set_print"}, {"libxdp.so.1", "libxdp_set_print"}};
+  for (const auto& [library, name] : kWho) {
+    // Only where a driver has loaded it; it stays, as the driver does.
+    void* const loaded = dlopen(library, RTLD_LAZY | RTLD_NOLOAD);
+    if (loaded == nullptr) continue;
+    using Set = void* (*)(decltype(&TakeWarning));
+    if (const auto set = reinterpret_cast<Set>(dlsym(loaded, name))) {
+      set(&TakeWarning);
+    }
+  }
+}
+
 // The value of `key` in "net_memif0,a=1,b=2"; or empty.
 std::string ValueIn(const std::string& device, const std::string& key) {
   const size_t at = ("," + device).find("," + key + "=");
@@ -238,6 +264,7 @@ Start StartNow(const std::string& text) {
   pthread_sigmask(SIG_SETMASK, &all, &before);
   const int started = rte_eal_init(static_cast<int>(words.size()), argv.data());
   const int why = rte_errno;
+  HearXdp();
   pthread_sigmask(SIG_SETMASK, &before, nullptr);
   pthread_setaffinity_np(pthread_self(), sizeof cores, &cores);
   if (started < 0) {
@@ -272,6 +299,10 @@ std::string Mend(const std::string& words) {
   }
   if (says("interface") || says("No such device")) {
     return "; to mend it: name an interface that `ip link` shows";
+  }
+  if (says("MTU is too large")) {
+    return "; to mend it: ip link set DEVICE mtu 3506, at both ends of the "
+           "cable";
   }
   if (says("Address already in use")) {
     return "; to mend it: end the process that has this socket, or name "

@@ -256,7 +256,8 @@ bool Port::SetUp(const DpdkPort& wanted, std::string* error) {
   const auto on = static_cast<unsigned>(socket);
   if (const int why = rte_eth_rx_queue_setup(id_, 0, rx_queue_, on,
                                              /*conf=*/nullptr, pool_)) {
-    *error = Failure("the port has no queue to receive", why);
+    *error =
+        Failure("the port has no queue to receive", why) + Mend(LastWords());
     return false;
   }
   if (const int why = rte_eth_tx_queue_setup(id_, 0, tx_queue_, on,
