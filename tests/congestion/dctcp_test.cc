@@ -9,8 +9,9 @@ constexpr uint32_t kPacket = 4'000;
 constexpr uint32_t kMost = 40 * kPacket;
 constexpr Duration kRtt = Duration::Micros(12);
 
-Dctcp Make() {
+Dctcp Make(double first_alpha = 1) {
   Dctcp::Parameters parameters;
+  parameters.first_alpha = first_alpha;
   parameters.packet_bytes = kPacket;
   parameters.max_window_bytes = kMost;
   return Dctcp(parameters);
@@ -43,6 +44,14 @@ TEST(Dctcp, starts_at_its_most_and_stays_there_without_marks) {
   Feed feed;
   EXPECT_EQ(feed.dctcp.initial().window_bytes, kMost);
   EXPECT_EQ(feed.Round(40, 0), kMost);
+}
+
+TEST(Dctcp, OnAck__the_first_mark_takes_what_the_first_alpha_says) {
+  Feed wary;
+  EXPECT_NEAR(wary.Round(1, 1), kMost / 2, 1);
+  Feed trusting;
+  trusting.dctcp = Make(0);
+  EXPECT_NEAR(trusting.Round(1, 1), kMost * (1 - 1.0 / 16 / 2), 1);
 }
 
 TEST(Dctcp, OnAck__shrinks_by_half_of_the_share_that_is_marked) {

@@ -115,6 +115,20 @@ TEST(Swift, OnAck__ramp_ends_with_delay_and_a_drain) {
   EXPECT_NEAR(sender.window(), before + kPacket, 0.1 * kPacket);
 }
 
+TEST(Swift, OnAck__a_base_that_is_known_needs_neither_ramp_nor_drain) {
+  Swift::Parameters parameters;
+  parameters.base_rtt = kBase;
+  Sender sender(parameters);
+  const uint32_t first = sender.window();
+  sender.RoundTrip(kBase);
+  EXPECT_NEAR(sender.window(), first + kPacket, kPacket / 10.0);
+  // Delay over the target takes its share of the window, and no more.
+  sender.Ack(kBase + 2 * parameters.target_delay);
+  EXPECT_GE(sender.window(), first / 2);
+  sender.Pass(Duration::Millis(20));
+  EXPECT_GT(sender.window(), first / 2);
+}
+
 TEST(Swift, OnAck__drains_where_the_base_is_out_of_sight) {
   for (const bool in_sight : {false, true}) {
     Swift::Parameters parameters;

@@ -123,7 +123,7 @@ TEST(Experiment, planes_are_used_alike_and_a_dead_one_is_left) {
 TEST(Experiment, every_congestion_control_finishes) {
   for (const char* congestion : {"dctcp", "swift", "fixed_window"}) {
     const std::string set = std::string("hosts.congestion=") + congestion;
-    EXPECT_LE(Ratio(Simulate("s1", 1, {set})), 2.2) << congestion;
+    EXPECT_LE(Ratio(Simulate("s1", 1, {set})), 1.12) << congestion;
   }
 }
 

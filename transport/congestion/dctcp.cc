@@ -10,7 +10,9 @@ constexpr double kGain = 1.0 / 16;  // g, RFC 8257 section 3.3.
 }  // namespace
 
 Dctcp::Dctcp(const Parameters& parameters)
-    : parameters_(parameters), window_bytes_(parameters.max_window_bytes) {}
+    : parameters_(parameters),
+      window_bytes_(parameters.max_window_bytes),
+      alpha_(parameters.first_alpha) {}
 
 Allowance Dctcp::OnAck(const AckEvent& ack) {
   rtt_ = ack.rtt;

@@ -17,6 +17,8 @@ class Dctcp final : public CongestionControl {
   struct Parameters {
     uint32_t packet_bytes = 4150;         // One packet, on the wire.
     uint32_t max_window_bytes = 262'500;  // And the first.
+    // Of the marked share. With 1 the first mark halves the window.
+    double first_alpha = 1;
   };
   explicit Dctcp(const Parameters& parameters);
 
@@ -30,7 +32,7 @@ class Dctcp final : public CongestionControl {
 
   Parameters parameters_;
   double window_bytes_;
-  double alpha_ = 1;  // The marked share, on the mean over rounds.
+  double alpha_;  // The marked share, on the mean over rounds.
   // Of the round that runs, of about a round trip.
   Time round_ends_;
   uint64_t acked_packets_ = 0, marked_packets_ = 0;

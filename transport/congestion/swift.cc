@@ -59,6 +59,10 @@ Swift::Swift(const Parameters& parameters)
       window_packets_(static_cast<double>(parameters.initial_window_bytes) /
                       parameters.packet_bytes) {
   window_packets_ = std::max(window_packets_, parameters_.min_window_packets);
+  if (parameters_.base_rtt > Duration()) {
+    min_rtt_ = parameters_.base_rtt;
+    ramping_ = false;
+  }
 }
 
 Allowance Swift::initial() const { return Say(); }
@@ -116,6 +120,7 @@ void Swift::LearnMinRtt(Duration rtt, Time now) {
   if (rtt <= min_rtt_ + parameters_.target_delay / kNearShare) {
     near_min_at_ = now;
   }
+  if (parameters_.base_rtt > Duration()) return;  // There is none to learn.
   if (window_packets_ > 1) {
     lone_samples_ = 0;
     return;
@@ -141,6 +146,7 @@ void Swift::Drain(Time now) {
     window_packets_ = std::min(window_packets_, drain_packets_);
     return;
   }
+  if (parameters_.base_rtt > Duration()) return;
   const int64_t turn = now.nanos() / kDrainEvery.nanos();
   if (turn == drain_turn_) return;
   drain_turn_ = turn;

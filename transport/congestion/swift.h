@@ -22,6 +22,9 @@ class Swift final : public CongestionControl {
     uint32_t initial_window_bytes = 64 * 1024;
     uint32_t max_window_bytes = 4 * 1024 * 1024;
     Duration target_delay = Duration::Millis(1);  // Over the least RTT seen.
+    // The least RTT there can be, where that is known, as Swift would have it;
+    // then nothing has to be learned by ramping and draining. 0: it is not.
+    Duration base_rtt;
     // Flow-based scaling: the target grows by up to `scaling_delay` as the
     // window falls from `scaling_max_packets` to `scaling_min_packets`
     // (section 3.2: alpha / sqrt(cwnd) + beta, clipped).
