@@ -4,8 +4,8 @@
 usage: sim_results.py HAWSER_SIM FOLDER   runs what is not in FOLDER yet
        sim_results.py FOLDER              only writes the page
 
-Each run leaves its JSON in FOLDER; one that is there is not run again. With
-matplotlib there is a plot as well.
+Each run leaves its JSON in FOLDER; one that is there is not run again, so what
+was broken off goes on where it was. With matplotlib there is a plot as well.
 """
 import json
 import os
@@ -20,6 +20,9 @@ COMPARED = ["perm1024", "perm1024_slow", "s2", "s3", "s6_1", "incast15",
             "long", "loss_1e3", "loss_1e2", "tornado", "rails", "halving",
             "background", "two_sites", "perm8192", "perm8192_slow"]
 SCHEDULERS = ["weave", "reps", "two_choices", "oblivious", "ecmp"]
+CONTROLS = ["nscc", "swift", "dctcp", "fixed_window"]
+CONTROLLED = ["s1", "s2", "perm1024", "perm1024_slow", "s6_1", "s6_4", "s4",
+              "s8_all_to_all", "loss_1e3"]
 SECONDS = 900  # The most that one run may take.
 # Scenario: the tails of uet-htsim 40ccb05 in us, mixed and oblivious with NSCC.
 REFERENCE = {
@@ -45,7 +48,8 @@ def run(sim, folder, name, arguments):
                                   env=environment, timeout=SECONDS)
         except subprocess.TimeoutExpired:
             return None
-        path.write_text(done.stdout)
+        path.with_suffix(".part").write_text(done.stdout)
+        path.with_suffix(".part").rename(path)
     return json.loads(path.read_text())["runs"] if path.exists() else None
 
 
@@ -131,6 +135,19 @@ def tails(table):
     return lines
 
 
+def controls(sim, folder):
+    lines = ["| scenario | ideal | " + " | ".join(CONTROLS) + " |",
+             "|---" * (len(CONTROLS) + 2) + "|"]
+    for scenario in CONTROLLED:
+        cells = [run(sim, folder, f"weave_{control}_{scenario}",
+                     [scenario, f"--congestion={control}"])
+                 for control in CONTROLS]
+        ideal = next((one[0]["bound_us"] for one in cells if one), None)
+        lines.append(f"| {scenario} | {f'{ideal:.1f}' if ideal else ''} | " +
+                     " | ".join(tail(one and one[0]) for one in cells) + " |")
+    return lines
+
+
 def plot(table, path):
     try:
         import matplotlib
@@ -181,7 +198,9 @@ def main():
              *tails(table), ""]
     if plot(table, page.parent / "schedulers.svg"):
         parts += ["![tails by scheduler](schedulers.svg)", ""]
-    parts += ["## The simulator against the reference", "",
+    parts += ["## Congestion controls, with weave in the same hosts", "",
+              *controls(sim, folder), "",
+              "## The simulator against the reference", "",
               "Hosts and trimming switches as uet-htsim 40ccb05 has them;",
               "tails in us. The reference's are of 8 seeds for s1, of one",
               "elsewhere.", "", *trust(sim, folder), ""]
