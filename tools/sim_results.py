@@ -5,7 +5,8 @@ usage: sim_results.py HAWSER_SIM FOLDER   runs what is not in FOLDER yet
        sim_results.py FOLDER              only writes the page
 
 Each run leaves its JSON in FOLDER; one that is there is not run again, so what
-was broken off goes on where it was. With matplotlib there is a plot as well.
+was broken off goes on where it was. With matplotlib (Debian's python3 knows it
+where python3-matplotlib is installed) there is a plot as well.
 """
 import json
 import os
@@ -173,7 +174,8 @@ def plot(table, path):
                     ha="right")
     axes.set_yscale("log")
     axes.set_ylabel("tail, times what is possible")
-    axes.legend()
+    axes.legend(ncol=len(SCHEDULERS), loc="lower center", frameon=False,
+                bbox_to_anchor=(0.5, 1))
     figure.tight_layout()
     figure.savefig(path, metadata={"Date": None})
     return True
