@@ -61,17 +61,26 @@ int Rank(const ibv_gid_entry& entry, bool ethernet, AddressFamily family) {
   return IsLinkLocal(entry.gid) ? 1 : 2;
 }
 
-std::optional<ibv_gid_entry> ChooseGid(ibv_context* context, uint8_t port,
-                                       const ibv_port_attr& attributes,
-                                       AddressFamily family, int gid_index) {
+// All of the device's that there are, by one call: a table may have a thousand
+// places, most of them empty.
+std::vector<ibv_gid_entry> AllGids(ibv_context* context, size_t places) {
+  std::vector<ibv_gid_entry> entries(places);
+  const ssize_t count =
+      ibv_query_gid_table(context, entries.data(), entries.size(), 0);
+  entries.resize(count > 0 ? static_cast<size_t>(count) : 0);
+  return entries;
+}
+
+std::optional<ibv_gid_entry> ChooseGid(
+    const std::vector<ibv_gid_entry>& entries, uint8_t port,
+    const ibv_port_attr& attributes, AddressFamily family, int gid_index) {
   const bool ethernet = attributes.link_layer == IBV_LINK_LAYER_ETHERNET;
   std::optional<ibv_gid_entry> best;
   int best_rank = 0;
-  for (int i = 0; i < attributes.gid_tbl_len; ++i) {
-    if (gid_index >= 0 && i != gid_index) continue;
-    ibv_gid_entry entry = {};
-    if (ibv_query_gid_ex(context, port, static_cast<uint32_t>(i), &entry, 0) !=
-        0) {
+  for (const ibv_gid_entry& entry : entries) {
+    if (entry.port_num != port ||
+        (gid_index >= 0 &&
+         entry.gid_index != static_cast<uint32_t>(gid_index))) {
       continue;
     }
     const int rank = gid_index >= 0 ? 1 : Rank(entry, ethernet, family);
@@ -83,8 +92,8 @@ std::optional<ibv_gid_entry> ChooseGid(ibv_context* context, uint8_t port,
   return best;
 }
 
-void AddPort(ibv_context* context, uint8_t number, AddressFamily family,
-             int gid_index, std::vector<Interface>* ports,
+void AddPort(ibv_context* context, uint8_t number, uint8_t count,
+             AddressFamily family, int gid_index, std::vector<Interface>* ports,
              std::string* unusable) {
   Interface port;
   port.rdma_device = ibv_get_device_name(context->device);
@@ -100,7 +109,9 @@ void AddPort(ibv_context* context, uint8_t number, AddressFamily family,
   if (attributes.state != IBV_PORT_ACTIVE) {
     return leave_out(std::string("is ") + ibv_port_state_str(attributes.state));
   }
-  const auto gid = ChooseGid(context, number, attributes, family, gid_index);
+  const auto gids =
+      AllGids(context, static_cast<size_t>(attributes.gid_tbl_len) * count);
+  const auto gid = ChooseGid(gids, number, attributes, family, gid_index);
   if (!gid) {
     return leave_out(gid_index >= 0 ? "has no GID " + std::to_string(gid_index)
                                     : "has no RoCE v2 GID of the family");
@@ -144,8 +155,8 @@ std::vector<Interface> FindVerbsPorts(AddressFamily family, int gid_index,
     ibv_device_attr attributes = {};
     ibv_query_device(context, &attributes);
     for (int p = 1; p <= attributes.phys_port_cnt; ++p) {
-      AddPort(context, static_cast<uint8_t>(p), family, gid_index, &ports,
-              unusable);
+      AddPort(context, static_cast<uint8_t>(p), attributes.phys_port_cnt,
+              family, gid_index, &ports, unusable);
     }
     ibv_close_device(context);
   }
