@@ -67,6 +67,18 @@ TEST(Weave, Pick__passes_over_the_penalised) {
   }
 }
 
+TEST(Weave, OnFeedback__what_loses_is_clean_no_more) {
+  for (const PathFeedback loss : {PathFeedback::kLost, PathFeedback::kSilent}) {
+    Fixture f(4);
+    f.Good(2, 10, 3);
+    f.Good(3, 20);
+    f.Good(2, 10, 3);
+    f.weave.OnFeedback({2}, loss, 1, {});
+    EXPECT_EQ(f.Pick(), PathId{3});
+    EXPECT_NE(f.Pick(), PathId{2});
+  }
+}
+
 TEST(Weave, Pick__only_what_can_send) {
   Fixture f(128);
   f.Good(1, 20);

@@ -83,9 +83,19 @@ void Weave::OnFeedback(PathId path, PathFeedback feedback, uint32_t packets,
     case PathFeedback::kMarked:
       return add(packets * Mixed::kMarkedPenalty);
     case PathFeedback::kLost:
+      Forget(path.value);
       return add(packets * Mixed::kLostPenalty);
     case PathFeedback::kSilent:
+      Forget(path.value);
       return add(Mixed::kSilentPenalty);
+  }
+}
+
+// A path that swallows cargo may still bring back the probes that ask for it.
+void Weave::Forget(uint16_t path) {
+  for (uint64_t left = clean_.size(); left > 0; --left) {
+    const Clean clean = clean_.Pop();
+    if (clean.path != path) clean_.Push(clean);
   }
 }
 

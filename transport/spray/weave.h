@@ -10,7 +10,8 @@
 //   of the oldest few clean paths, the one that was fastest goes first;
 //   where none is clean, two paths are looked at that bear no penalty, and the
 //   one that was faster last time is taken (the power of two choices,
-//   Mitzenmacher 2001; a path never seen counts as the mean).
+//   Mitzenmacher 2001; a path never seen counts as the mean);
+//   a path that loses something is clean no more.
 //
 // Penalties are those of the Ultra Ethernet reference model (mixed.h). Delay
 // never takes a path out: a sender that leaves what is merely slower than its
@@ -47,6 +48,7 @@ class Weave final : public PathScheduler {
   PathId TakeClean(const PathView& view);
   PathId Explore(const PathView& view);
   Duration Expected(uint32_t path) const;
+  void Forget(uint16_t path);
 
   RandomRounds rounds_;
   Fifo<Clean> clean_;  // Oldest first.
