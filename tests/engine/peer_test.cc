@@ -111,7 +111,7 @@ TEST(FlowTable, Remove__its_id_is_never_found_again) {
 TEST(FlowTable, At__who_was_there_last) {
   FlowTable table;
   EXPECT_EQ(table.At(0), nullptr);
-  Peer peer;
+  Peer peer{Duration()};
   auto record = std::make_unique<FlowRecord>();
   record->peer = &peer;
   record->receive = std::make_unique<ReceiveFlow>(FlowId{0}, MessageId{7});
@@ -159,7 +159,7 @@ TEST(FlowTableDeathTest, Remove__what_is_not_there) {
 }
 
 TEST(Peer, needed__while_something_waits_for_it) {
-  Peer peer;
+  Peer peer{Duration()};
   EXPECT_FALSE(peer.needed());
   peer.busy_flows = 1;
   EXPECT_TRUE(peer.needed());
@@ -169,7 +169,7 @@ TEST(Peer, needed__while_something_waits_for_it) {
 }
 
 TEST(Peer, alive__open_or_about_to_leave) {
-  Peer peer;
+  Peer peer{Duration()};
   EXPECT_FALSE(peer.alive());
   peer.state = Peer::State::kOpen;
   EXPECT_TRUE(peer.alive());

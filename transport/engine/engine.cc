@@ -99,7 +99,8 @@ absl::StatusOr<Peer*> Engine::AddPeer(const wire::EndpointIdentity& identity,
   if (peers_.size() == kNoPeer.value) {
     return absl::ResourceExhaustedError("an engine has at most 65535 peers");
   }
-  auto peer = std::make_unique<Peer>();
+  auto peer = std::make_unique<Peer>(Duration::Micros(config_.target_delay_us) /
+                                     kPatienceParts);
   peer->id = PeerId{static_cast<uint16_t>(peers_.size())};
   peer->identity = identity;
   peer->name = "(unnamed)";

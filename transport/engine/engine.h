@@ -83,6 +83,10 @@ class Engine {
   // An ack that is due waits so long for cargo to go with, while packets keep
   // coming: as long as a turn takes that is full of work.
   static constexpr Duration kAckPatience = Duration::Micros(20);
+  // What is small waits for data for this part of the delay that counts as
+  // none: 100 us, unless it is said otherwise. A small all-reduce of a few
+  // ranks comes round in less, and nobody misses the end of a send for so long.
+  static constexpr int kPatienceParts = 10;
   // Silence is not judged with mail unread, which may be what was missed; but
   // others may send without end.
   static constexpr Duration kMailPatience = Duration::Millis(1);

@@ -16,19 +16,19 @@ namespace hawser {
 
 class Patience {
  public:
-  // A small all-reduce of a few ranks comes round in less, and nobody misses
-  // the end of a send for so long.
-  static constexpr Duration kMost = Duration::Micros(100);
+  // `most`: how long it waits.
+  explicit Patience(Duration most) : most_(most) {}
 
-  Duration span() const { return answers_ ? kMost : Duration(); }
+  Duration span() const { return answers_ ? most_ : Duration(); }
 
-  void OnData(Time now) { answers_ = answers_ || now - alone_at_ <= kMost; }
+  void OnData(Time now) { answers_ = answers_ || now - alone_at_ <= most_; }
   void OnAlone(Time now) {
     answers_ = false;
     alone_at_ = now;
   }
 
  private:
+  const Duration most_;
   bool answers_ = false;
   Time alone_at_;
 };

@@ -112,6 +112,7 @@ struct PlanePaths {
 };
 
 struct Peer {
+  explicit Peer(Duration most_patience) : patience(most_patience) {}
   using State = PeerState;
 
   PeerId id, far_id = kNoPeer;
