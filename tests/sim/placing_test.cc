@@ -78,7 +78,7 @@ TEST(Placing, a_dead_plane__is_buried_by_way_of_another) {
     ASSERT_TRUE(Finish(world, {&first}));
     Stream stream(world, 0, 1, 64, kMessage);
     world.sim.At(world.sim.now() + Duration::Micros(300),
-                 [&] { Darken(world, 1, true, true, both_ways); });
+                 [&, back = both_ways] { Darken(world, 1, true, true, back); });
     ASSERT_TRUE(Finish(world, {&stream}, Duration::Millis(200)));
     stream.ExpectAllOk();
     EXPECT_GE(world.metrics(0).paths_buried.value(), 1u);

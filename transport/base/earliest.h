@@ -69,7 +69,7 @@ class Earliest {
 
   size_t count_ = 0;
   // The root is at 1, and below node n are 2n and 2n + 1; then the leaves.
-  std::vector<Time> nodes_{Time::Never(), Time::Never()};
+  std::vector<Time> nodes_ = std::vector<Time>(2, Time::Never());
 };
 
 }  // namespace hawser
