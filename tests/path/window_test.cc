@@ -201,6 +201,15 @@ TEST(Window, OnSilence__a_path_that_was_silent_before_opens_nothing) {
   EXPECT_TRUE(f.window->shut());
 }
 
+TEST(Window, OnSilence__what_binds_nobody_never_shuts) {
+  Window window;
+  for (int path = 0; path < 2; ++path) window.OnJoined();
+  window.OnSent(1u << 30, kStart);
+  window.OnSilence(kStart, {kStart, kBytes, true});
+  EXPECT_TRUE(window.CanSend(kBytes, kStart));
+  EXPECT_EQ(window.deadline(kStart), Time::Never());
+}
+
 TEST(Window, OnSilence__a_window_of_one_path_stays) {
   Window window(std::make_unique<FixedWindow>(kBytes));
   window.OnJoined();

@@ -3,10 +3,15 @@
 #include <algorithm>
 
 namespace hawser {
+namespace {
+
+constexpr uint32_t kUnbound = 1u << 31;
+
+}  // namespace
 
 Window::Window(std::unique_ptr<CongestionControl> congestion)
     : congestion_(std::move(congestion)) {
-  Obey(congestion_->initial());
+  Obey(congestion_ ? congestion_->initial() : Allowance{kUnbound});
 }
 
 Time Window::deadline(Time now) const {
@@ -23,13 +28,15 @@ void Window::OnSent(uint32_t bytes, Time now) {
 void Window::OnAck(const AckEvent& ack) {
   heard_ = ack.now;
   shut_ = false;
-  Obey(congestion_->OnAck(ack));
+  if (congestion_) Obey(congestion_->OnAck(ack));
 }
 
-void Window::OnLoss(const LossEvent& loss) { Obey(congestion_->OnLoss(loss)); }
+void Window::OnLoss(const LossEvent& loss) {
+  if (congestion_) Obey(congestion_->OnLoss(loss));
+}
 
 void Window::OnSilence(Time since, const LossEvent& loss) {
-  if (shut_) return;
+  if (shut_ || !congestion_) return;
   Obey(congestion_->OnLoss(loss));
   shut_ = paths_ > 1 && heard_ <= since;
 }

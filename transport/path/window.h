@@ -27,7 +27,9 @@ class Window {
   // What may leave back to back where congestion control paces.
   static constexpr uint32_t kBurstBytes = 64 * 1024;
 
-  explicit Window(std::unique_ptr<CongestionControl> congestion);
+  // Without congestion control it binds nobody and never shuts: for who keeps
+  // the account elsewhere.
+  explicit Window(std::unique_ptr<CongestionControl> congestion = nullptr);
 
   // A. What is.
   uint32_t bytes() const { return allowance_.window_bytes; }

@@ -13,7 +13,6 @@
 #include <utility>
 
 #include "transport/base/check.h"
-#include "transport/congestion/fixed_window.h"
 #include "transport/spray/schedulers.h"
 
 namespace hawser::sim {
@@ -54,9 +53,6 @@ constexpr int64_t kLastSlackShare = 2;
 
 // How many other paths are asked where one is silent.
 constexpr size_t kWitnesses = 3;
-
-// The window that paths know of never binds: that of their plane does.
-constexpr uint32_t kOpenWindow = 1u << 30;
 
 Picos PicosOf(Duration duration) { return duration.nanos() * 1000; }
 
@@ -144,11 +140,11 @@ void PathEdge::Open(uint32_t peer) {
   DrawAckEntropies(receiver);
   receiver.trackers.reserve(count);
   receiver.waiting.assign((count + 63) / 64, 0);
-  const auto open =
-      std::make_shared<Window>(std::make_unique<FixedWindow>(kOpenWindow));
+  // What binds is the window of a plane.
+  const auto unbound = std::make_shared<Window>();
   for (uint32_t p = 0; p < count; ++p) {
     const PathId id{static_cast<uint16_t>(p)};
-    sender.paths.emplace_back(id, open, options_.path);
+    sender.paths.emplace_back(id, unbound, options_.path);
     sender.entropies.push_back(static_cast<uint16_t>(random_.Below(65'536)));
     Refresh(sender, sender.paths.back());
     // When an ack is due is decided here, over all paths.
