@@ -109,7 +109,7 @@ TEST(Plan, every_kind_of_trouble_is_drawn) {
         to_oneself += flow.from == flow.to;
         closes += flow.sender.close != Duration::Max() ||
                   flow.receiver.close != Duration::Max();
-        for (const MessagePlan& message : flow.messages) {
+        for (const TransferPlan& message : flow.messages) {
           truncated += message.capacity_bytes < message.bytes;
         }
       }

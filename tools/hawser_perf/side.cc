@@ -26,7 +26,7 @@ constexpr uint64_t kTurnsAwake = 100;
 constexpr Duration kSleepLeast = Duration::Micros(20);
 constexpr Duration kSleepMost = Duration::Millis(1);
 
-std::string Text(const json& object, const char* key) {
+std::string Word(const json& object, const char* key) {
   const auto found = object.find(key);
   return found != object.end() && found->is_string() ? found->get<std::string>()
                                                      : "";
@@ -275,7 +275,7 @@ absl::Status Side::HearControl() {
     if (!heard.ok()) return heard.status();
     if (!*heard) return absl::OkStatus();
     const json& line = **heard;
-    const std::string word = Text(line, "say");
+    const std::string word = Word(line, "say");
     if (word == "ready") {
       far_ready_ = true;
     } else if (word == "start" && !client_) {
@@ -289,7 +289,7 @@ absl::Status Side::HearControl() {
       far_report_ = line["report"];
     } else if (word == "failed") {
       return absl::UnavailableError(
-          absl::StrCat(control_->far(), " says: ", Text(line, "why")));
+          absl::StrCat(control_->far(), " says: ", Word(line, "why")));
     } else {
       return absl::InvalidArgumentError(
           absl::StrCat(control_->far(), " said what does not belong here"));

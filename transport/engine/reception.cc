@@ -11,13 +11,10 @@
 #include "absl/strings/str_cat.h"
 #include "transport/base/check.h"
 #include "transport/engine/clock.h"
+#include "transport/engine/last_error.h"
 
 namespace hawser {
 namespace {
-
-std::string LastError(const char* what) {
-  return absl::StrCat(what, ": ", strerror(errno));
-}
 
 // Of accept(): all but these are the troubles of one connection, which Linux
 // reports where it is taken off the queue, and no reason to give up.
@@ -88,8 +85,7 @@ absl::Status Reception::OpenDoor(sockaddr_storage address) {
       listen(fd, SOMAXCONN) != 0 ||
       getsockname(fd, reinterpret_cast<sockaddr*>(&address), &length) != 0 ||
       epoll_ctl(epoll_fd_, EPOLL_CTL_ADD, fd, &event) != 0) {
-    const std::string why =
-        LastError(absl::StrCat("cannot listen on ", where).c_str());
+    const std::string why = LastError(absl::StrCat("cannot listen on ", where));
     close(fd);
     return absl::ResourceExhaustedError(why);
   }

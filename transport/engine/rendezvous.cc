@@ -14,6 +14,7 @@
 #include "absl/strings/str_cat.h"
 #include "transport/engine/clock.h"
 #include "transport/engine/handshake_stream.h"
+#include "transport/engine/last_error.h"
 #include "transport/engine/reception.h"
 
 namespace hawser {
@@ -37,10 +38,6 @@ struct HandleWords {
   Door doors[Reception::kMaxDoors];
 };
 static_assert(sizeof(HandleWords) == kListenHandleBytes);
-
-std::string LastError(const char* what) {
-  return absl::StrCat(what, ": ", strerror(errno));
-}
 
 socklen_t LengthOf(const sockaddr_storage& address) {
   return address.ss_family == AF_INET ? sizeof(sockaddr_in)

@@ -270,7 +270,7 @@ FlowPlan Planner::DrawFlow(int64_t& budget_bytes) {
   const bool truncates = random_.Chance(0.1);
   const int64_t count = random_.Chance(0.1) ? Between(60, 200) : Spread(1, 40);
   for (int64_t i = 0; i < count; ++i) {
-    MessagePlan message;
+    TransferPlan message;
     message.bytes = DrawSize(budget_bytes);
     budget_bytes -= message.bytes;
     message.capacity_bytes = message.bytes;
@@ -417,7 +417,7 @@ std::string ToString(const Plan& plan) {
     for (size_t f = 0; f < plan.rounds[r].size(); ++f) {
       const FlowPlan& flow = plan.rounds[r][f];
       uint64_t bytes = 0;
-      for (const MessagePlan& message : flow.messages) bytes += message.bytes;
+      for (const TransferPlan& message : flow.messages) bytes += message.bytes;
       absl::StrAppend(&text, "round ", r, " flow ", f, ": ", flow.from, "->",
                       flow.to, ", ", flow.messages.size(), " messages, ", bytes,
                       " bytes; sender: ", ToString(flow.sender),

@@ -13,7 +13,7 @@
 
 namespace hawser::sim {
 
-struct MessagePlan {
+struct TransferPlan {
   uint32_t bytes = 0;
   uint32_t capacity_bytes = 0;  // Of the receive; less: it is truncated.
 };
@@ -28,7 +28,7 @@ struct SidePlan {
 
 struct FlowPlan {
   int from = 0, to = 0;
-  std::vector<MessagePlan> messages;
+  std::vector<TransferPlan> messages;
   SidePlan sender, receiver;
 };
 

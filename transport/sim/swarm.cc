@@ -246,7 +246,7 @@ void Run::Post(Side& side) {
       side.posting = false;
       return;
     }
-    const MessagePlan& plan = side.flow->messages[message];
+    const TransferPlan& plan = side.flow->messages[message];
     Buffer buffer(side.sends ? plan.bytes : plan.capacity_bytes);
     if (side.sends) {
       const auto content = Content(SeedOf(side, message), plan.bytes);
@@ -304,7 +304,7 @@ void Run::TestAll(Side& side) {
 void Run::OnEnd(Side& side, const Side::Open& open, Request::Outcome outcome,
                 uint32_t bytes_moved) {
   const uint32_t message = open.message;
-  const MessagePlan& plan = side.flow->messages[message];
+  const TransferPlan& plan = side.flow->messages[message];
   const bool fits = plan.bytes <= plan.capacity_bytes;
   const auto said = [&](const char* what) {
     return absl::StrCat(side.name(), ": message ", message, " of ", plan.bytes,
