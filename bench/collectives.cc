@@ -7,7 +7,8 @@
 // 2 (ranks - 1) of them. Recursive doubling has log2(ranks): in round k a rank
 // exchanges its whole sum so far with rank XOR 2^k. See Thakur, Rabenseifner
 // and Gropp, "Optimization of Collective Communication Operations in MPICH",
-// IJHPCA 2005.
+// IJHPCA 2005. In a star all send to rank 0, which sends the sum to all: two
+// hops, and of all the ways the fewest messages.
 #include "bench/collectives.h"
 
 #include <algorithm>
@@ -24,12 +25,15 @@ constexpr size_t kSliceBytesMin = 64 << 10;
 // A channel with less than this to do is not worth its wake-ups.
 constexpr size_t kChannelBytesMin = 1 << 20;
 // Doubling sends and adds the whole vector in each round, so it is ahead for as
-// long as hops cost more than bytes. The largest size for which it is taken, by
-// rounds: for 2 ranks, 4, and from 8 on.
-constexpr std::array<size_t, 3> kDoublingBytesMax = {128 << 10, 64 << 10,
-                                                     16 << 10};
-// The hops of its rounds come behind the ring's.
-constexpr size_t kFirstDoublingHop = 1;
+// long as hops cost more than bytes: the largest size for which it is taken,
+// for 2 ranks and from 4 on.
+constexpr size_t kPairBytesMax = 128 << 10;
+constexpr size_t kDoublingBytesMax = 16 << 10;
+// Of a star, rank 0 has all the work: it is for a few ranks only.
+constexpr int kStarRanksMax = 4;
+constexpr size_t kStarBytesMax = 64 << 10;
+// The hops of either come behind the ring's.
+constexpr size_t kFirstSmallHop = 1;
 // Cuts lie on lines of LL128, so that copies stay aligned.
 constexpr size_t kCutBytes = 128;
 
@@ -87,6 +91,7 @@ void AppendSlices(Range range, const Step& like, size_t slice_bytes,
 }
 
 constexpr Step kSend{.send = true, .in_place = true};
+constexpr Step kRelay{.relay = true, .send = true};
 constexpr Step kCopy{.write = true};
 constexpr Step kCopySend{.write = true, .send = true, .in_place = true};
 constexpr Step kRecv{.receive = true, .write = true, .in_place = true};
@@ -220,14 +225,55 @@ std::vector<Program> DoublingPrograms(const Extent& extent,
       const auto append = [&](const Step& step) {
         AppendSlices(loop, step, placement.slice_bytes, &program.steps);
       };
-      append(Over(kSend, 0, kFirstDoublingHop));
+      append(Over(kSend, 0, kFirstSmallHop));
       for (size_t round = 0; round < rounds; ++round) {
-        const size_t hop = kFirstDoublingHop + round;
+        const size_t hop = kFirstSmallHop + round;
         Step step = round + 1 < rounds ? kRecvReduceBoth : kRecvReduce;
         // The output holds the sum so far, but before the first it holds none.
         step.accumulate = round > 0;
         step.in_place = false;  // The next round adds to what this one sends.
         append(Over(step, hop, hop + 1));
+      }
+    });
+    programs.push_back(std::move(program));
+  }
+  return programs;
+}
+
+// The hop to a rank that is so far ahead is its hop from us; all but the
+// ring's.
+std::vector<Program> StarPrograms(const Extent& extent,
+                                  const Placement& placement) {
+  const auto ranks = static_cast<size_t>(placement.ranks);
+  const auto rank = static_cast<size_t>(placement.rank);
+  const auto to = [&](size_t peer) {
+    return kFirstSmallHop + (peer + ranks - rank) % ranks - 1;
+  };
+  const auto from = [&](size_t peer) {
+    return kFirstSmallHop + (rank + ranks - peer) % ranks - 1;
+  };
+  const int channels = ChannelsFor(extent.bytes, placement.channels);
+  std::vector<Program> programs;
+  for (int channel = 0; channel < channels; ++channel) {
+    Program program{channel, {}};
+    const Range range = Part(extent.bytes, static_cast<size_t>(channel),
+                             static_cast<size_t>(channels));
+    ForEachLoop(range, ShareBytesMax(placement), [&](Range loop) {
+      const auto append = [&](const Step& step) {
+        AppendSlices(loop, step, placement.slice_bytes, &program.steps);
+      };
+      if (rank != 0) {
+        append(Over(kSend, 0, to(0)));
+        append(Over(kRecv, from(0), 0));
+        return;
+      }
+      for (size_t peer = 1; peer < ranks; ++peer) {
+        Step step = kRecvReduce;
+        step.accumulate = peer > 1;
+        append(Over(step, from(peer), 0));
+      }
+      for (size_t peer = 1; peer < ranks; ++peer) {
+        append(Over(kRelay, 0, to(peer)));
       }
     });
     programs.push_back(std::move(program));
@@ -329,9 +375,11 @@ double BusFactor(Operation operation, int ranks) {
   return 1.0;
 }
 
-size_t DoublingBytesMax(int ranks) {
-  return kDoublingBytesMax[std::min(RoundsOf(ranks), kDoublingBytesMax.size()) -
-                           1];
+Small SmallOf(int ranks) {
+  if (ranks == 2) return {Algorithm::kDoubling, kPairBytesMax};
+  if (ranks <= kStarRanksMax) return {Algorithm::kStar, kStarBytesMax};
+  if (IsPowerOfTwo(ranks)) return {Algorithm::kDoubling, kDoublingBytesMax};
+  return {};
 }
 
 Algorithm AlgorithmFor(const Options& options, size_t bytes) {
@@ -346,9 +394,8 @@ Algorithm AlgorithmFor(const Options& options, size_t bytes) {
       break;
   }
   if (options.algorithm != Algorithm::kAuto) return options.algorithm;
-  const bool doubling =
-      IsPowerOfTwo(options.ranks) && bytes <= DoublingBytesMax(options.ranks);
-  return doubling ? Algorithm::kDoubling : Algorithm::kRing;
+  const Small small = SmallOf(options.ranks);
+  return bytes <= small.bytes_max ? small.algorithm : Algorithm::kRing;
 }
 
 std::vector<Hop> HopsOf(const Options& options) {
@@ -362,19 +409,24 @@ std::vector<Hop> HopsOf(const Options& options) {
                     (rank - distance + ranks) % ranks, options.channels,
                     options.slice_bytes});
   }
-  if (AlgorithmFor(options, options.bytes_min) != Algorithm::kDoubling) {
-    return hops;
-  }
+  const Algorithm algorithm = AlgorithmFor(options, options.bytes_min);
   // Many hops, but for small sizes only: they get no more than these need.
   size_t largest = options.bytes_max;
   if (options.algorithm == Algorithm::kAuto) {
-    largest = std::min(largest, DoublingBytesMax(ranks));
+    largest = std::min(largest, SmallOf(ranks).bytes_max);
   }
   const size_t slot_bytes =
       std::clamp(RoundUp(largest, kCutBytes), kCutBytes, options.slice_bytes);
-  for (int bit = 1; bit < ranks; bit <<= 1) {
-    hops.push_back({rank ^ bit, rank ^ bit,
-                    ChannelsFor(largest, options.channels), slot_bytes});
+  const int channels = ChannelsFor(largest, options.channels);
+  if (algorithm == Algorithm::kDoubling) {
+    for (int bit = 1; bit < ranks; bit <<= 1) {
+      hops.push_back({rank ^ bit, rank ^ bit, channels, slot_bytes});
+    }
+  } else if (algorithm == Algorithm::kStar) {
+    for (int distance = 1; distance < ranks; ++distance) {
+      hops.push_back({(rank + distance) % ranks,
+                      (rank - distance + ranks) % ranks, channels, slot_bytes});
+    }
   }
   return hops;
 }
@@ -385,6 +437,8 @@ std::vector<Program> MakePrograms(Operation operation, Algorithm algorithm,
   switch (algorithm) {
     case Algorithm::kDoubling:
       return DoublingPrograms(extent, placement);
+    case Algorithm::kStar:
+      return StarPrograms(extent, placement);
     case Algorithm::kPairs:
       return PairPrograms(operation, extent, placement);
     case Algorithm::kAuto:

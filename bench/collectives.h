@@ -13,7 +13,7 @@ namespace hawser::bench {
 // What the reduction does with one slice, in this order: take the slice from
 // the incoming slot (or from the input), add the input to it, write it to the
 // output, to the outgoing slot, or both. `accumulate` adds what the output
-// holds so far instead of the input.
+// holds so far instead of the input; `relay` sends that instead of it.
 //
 // `in_place`: with registered buffers it does without slots. What it only
 // copies is received into the output, and sent from where it is written, or
@@ -22,6 +22,7 @@ struct Step {
   bool receive = false;
   bool reduce = false;
   bool accumulate = false;
+  bool relay = false;
   bool write = false;
   bool send = false;
   bool in_place = false;
@@ -67,9 +68,13 @@ Extent ExtentOf(Operation operation, size_t bytes, size_t element_bytes,
 // busbw / algbw, as nccl-tests defines it: what the slowest wire carries.
 double BusFactor(Operation operation, int ranks);
 
-// The largest all-reduce for which Algorithm::kAuto takes doubling, where the
-// number of ranks allows it.
-size_t DoublingBytesMax(int ranks);
+// What Algorithm::kAuto takes for an all-reduce of up to so many bytes. Above
+// that, and where nothing is said (0 bytes), it is the ring.
+struct Small {
+  Algorithm algorithm = Algorithm::kRing;
+  size_t bytes_max = 0;
+};
+Small SmallOf(int ranks);
 
 // What is taken for one size: never kAuto.
 Algorithm AlgorithmFor(const Options& options, size_t bytes);

@@ -244,8 +244,9 @@ void Driver::Execute(const Step& step, const std::byte* incoming,
   std::byte* first = step.write ? output_ + step.output : outgoing;
   if (first == nullptr) return;  // Sent from where it lies.
   std::byte* second = step.write ? outgoing : nullptr;
-  const std::byte* source =
-      incoming == nullptr ? input_ + step.input : incoming;
+  const std::byte* source = step.relay            ? output_ + step.output
+                            : incoming == nullptr ? input_ + step.input
+                                                  : incoming;
   const std::byte* own =
       step.accumulate ? output_ + step.output : input_ + step.input;
   for (size_t at = 0; at < step.bytes; at += kPieceBytes) {

@@ -26,10 +26,11 @@ constexpr std::array<std::pair<const char*, Operation>, 5> kOperations = {{
     {"alltoall", Operation::kAllToAll},
 }};
 
-constexpr std::array<std::pair<const char*, Algorithm>, 3> kAlgorithms = {{
+constexpr std::array<std::pair<const char*, Algorithm>, 4> kAlgorithms = {{
     {"auto", Algorithm::kAuto},
     {"ring", Algorithm::kRing},
     {"doubling", Algorithm::kDoubling},
+    {"star", Algorithm::kStar},
 }};
 
 constexpr std::array<std::pair<const char*, DataType>, 8> kTypes = {{
@@ -72,8 +73,9 @@ What is measured (as in nccl-tests; sizes take K, M or G):
       --op OP                allreduce allgather reducescatter
                              sendrecv alltoall                 [allreduce]
       --algo ALGORITHM       of an allreduce: ring, doubling (2, 4, 8 ...
-                             ranks; few hops, for small sizes) or auto: by
-                             size                              [auto]
+                             ranks; few hops, for small sizes), star (all
+                             send to rank 0; few messages) or auto: by ranks
+                             and size                          [auto]
 
 How the plugin is driven:
   -p, --plugin FILE          any NCCL net plugin  [libnccl-net-hawser.so]

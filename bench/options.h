@@ -29,7 +29,7 @@ enum class DataType {
 
 // How an all-reduce goes about it. The other operations have one way each:
 // the ring, or every pair for itself.
-enum class Algorithm { kAuto, kRing, kDoubling, kPairs };
+enum class Algorithm { kAuto, kRing, kDoubling, kStar, kPairs };
 
 const char* Name(Operation operation);
 const char* Name(Algorithm algorithm);

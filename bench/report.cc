@@ -36,7 +36,7 @@ void PrintAlgorithm(const Options& options) {
     std::printf("# algorithm: %s\n", Name(first));
   } else {
     std::printf("# algorithm: %s up to %zu bytes, then %s\n", Name(first),
-                DoublingBytesMax(options.ranks), Name(last));
+                SmallOf(options.ranks).bytes_max, Name(last));
   }
 }
 
