@@ -12,6 +12,7 @@
 #include <netinet/udp.h>
 #include <sched.h>
 #include <sys/ioctl.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -222,8 +223,8 @@ TEST(UdpDatapathCreate, SaysWhatStandsInTheWay) {
   UdpOptions options = LoopbackOptions("127.0.0.1");
   options.entropies = 0;
   EXPECT_THAT(UdpDatapath::Create(options, nullptr).status().ToString(),
-              HasSubstr("entropies must be 1 to 256, not 0"));
-  options.entropies = 257;
+              HasSubstr("entropies must be 1 to 1024, not 0"));
+  options.entropies = kMaxPaths + 1;
   EXPECT_FALSE(UdpDatapath::Create(options, nullptr).ok());
 
   options = LoopbackOptions("127.0.0.1");
@@ -245,6 +246,23 @@ TEST(UdpDatapathCreate, SaysWhatStandsInTheWay) {
   reinterpret_cast<sockaddr_in&>(options.local).sin_port = htons(taken.port());
   EXPECT_THAT(UdpDatapath::Create(options, nullptr).status().ToString(),
               HasSubstr("cannot bind"));
+}
+
+// Descriptors are the application's as well, and it may have used them up.
+TEST(UdpDatapathCreate, SaysWhatManyPathsNeed) {
+  rlimit before = {};
+  ASSERT_EQ(getrlimit(RLIMIT_NOFILE, &before), 0);
+  rlimit tight = before;
+  tight.rlim_cur = 100;
+  ASSERT_EQ(setrlimit(RLIMIT_NOFILE, &tight), 0);
+  UdpOptions options = LoopbackOptions("127.0.0.1");
+  options.entropies = 512;
+  const absl::Status status = UdpDatapath::Create(options, nullptr).status();
+  ASSERT_EQ(setrlimit(RLIMIT_NOFILE, &before), 0);
+  EXPECT_EQ(status.code(), absl::StatusCode::kResourceExhausted);
+  EXPECT_THAT(status.ToString(), HasSubstr("more than 100 files open"));
+  EXPECT_THAT(status.ToString(), HasSubstr("ulimit -n"));
+  EXPECT_THAT(status.ToString(), HasSubstr("HAWSER_PATHS"));
 }
 
 TEST(UdpDatapathCreate, WarnsOfASmallSystemLimit) {

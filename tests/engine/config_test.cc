@@ -98,11 +98,11 @@ TEST(Config, FromEnvironment__numbers_at_and_beyond_their_ends) {
 TEST(Config, Validate__asks_what_the_environment_is_asked) {
   EXPECT_TRUE(Config().Validate().ok());
   Config config;
-  config.paths = 257;
+  config.paths = 1025;
   const absl::Status refused = config.Validate();
   EXPECT_EQ(refused.code(), absl::StatusCode::kInvalidArgument);
   EXPECT_EQ(refused.message(),
-            Read({{"HAWSER_PATHS", "257"}}).status().message());
+            Read({{"HAWSER_PATHS", "1025"}}).status().message());
   config = Config();
   config.scheduler = "carrier_pigeon";
   EXPECT_THAT(std::string(config.Validate().message()),

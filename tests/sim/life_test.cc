@@ -36,6 +36,22 @@ TEST(Life, all_is_well__every_path_carries) {
   EXPECT_EQ(world.suspected(0, 1), 0u);
 }
 
+// As many as a header can name, with losses, so that acks and resends of all of
+// them are under way at once.
+TEST(Life, as_many_paths_as_there_can_be__every_path_carries) {
+  HostOptions host = UsualHost();
+  host.config.paths = host.datapath.entropies = kMaxPaths;
+  host.config.scheduler = "round_robin";
+  World world(2, host);
+  for (int p = 0; p < kMaxPaths; ++p) world.link(0, 1, p).loss = 0.01;
+  Stream stream(world, 0, 1, 256, kMessage);
+  ASSERT_TRUE(Finish(world, {&stream}));
+  stream.ExpectAllOk();
+  for (int p = 0; p < kMaxPaths; ++p) {
+    EXPECT_GT(world.path(0, 1, p).counts().bytes_delivered, 0u) << "path " << p;
+  }
+}
+
 TEST(Life, a_dead_path__is_left_out) {
   World world;
   world.link(0, 1, 3).dark = world.link(1, 0, 3).dark = true;

@@ -84,13 +84,13 @@ constexpr size_t kFirstPlaneAt = kTextAt + 3 + 8;  // Of Golden().
 
 TEST(Handshake, EncodeIntroduction__golden) {
   EXPECT_EQ(Hex(EncodeIntroduction(FrameKind::kHello, Golden())),
-            "484157530200010043000000d6648db5"
+            "4841575303000100430000002cd51f56"
             "444433332222111188887777666655"
             "55ccccbbbbaaaa9999030002000100341220000308020000007564"
             "70616c7068613a3432dc050000060a0000011234e3ff000000");
   const std::string welcome =
       Hex(EncodeIntroduction(FrameKind::kWelcome, Golden()));
-  EXPECT_EQ(welcome.substr(0, 32), "484157530200020043000000d1fda070");
+  EXPECT_EQ(welcome.substr(0, 32), "484157530300020043000000064a849d");
 }
 
 TEST(Handshake, EncodeIntroduction__the_longest_fits) {
@@ -103,7 +103,7 @@ TEST(Handshake, EncodeIntroduction__the_longest_fits) {
     plane.bytes.fill(std::byte{0xff});
     plane.max_packet_bytes = 65536;
   }
-  longest.paths = 256;
+  longest.paths = kMaxPaths;
   const Bytes frame = EncodeIntroduction(FrameKind::kHello, longest);
   EXPECT_LE(frame.size(), kMaxFrameBytes);
   EXPECT_EQ(Introduced(frame), longest);
@@ -136,7 +136,7 @@ TEST(HandshakeDeathTest, EncodeIntroduction__broken_promises) {
   bad = Golden();
   bad.paths = 0;
   EXPECT_DEATH(encode(bad), "paths");
-  bad.paths = 257;
+  bad.paths = kMaxPaths + 1;
   EXPECT_DEATH(encode(bad), "paths");
   bad = Golden();
   bad.planes[1].length = 33;
@@ -148,7 +148,7 @@ TEST(HandshakeDeathTest, EncodeIntroduction__broken_promises) {
 
 TEST(Handshake, EncodeRefusal__golden) {
   EXPECT_EQ(Hex(EncodeRefusal("no such flow")),
-            "48415753020003000c0000005738476d"
+            "48415753030003000c0000008e06494b"
             "6e6f207375636820666c6f77");
 }
 
@@ -199,13 +199,13 @@ TEST(Handshake, DecodeFrameHeader__out_of_range_is_refused) {
 
 TEST(Handshake, DecodeFrameHeader__a_newer_version_is_reported) {
   Bytes frame = EncodeIntroduction(FrameKind::kHello, Golden());
-  Poke<uint16_t>(frame, 4, 3);
+  Poke<uint16_t>(frame, 4, 4);
   frame = Resealed(frame);
   const auto header = DecodeFrameHeader(frame);
   ASSERT_TRUE(header);
-  EXPECT_EQ(header->version, 3);
+  EXPECT_EQ(header->version, 4);
   EXPECT_EQ(header->kind, FrameKind::kHello);
-  // Whole, but laid out in a way that only version 3 knows.
+  // Whole, but laid out in a way that only version 4 knows.
   EXPECT_FALSE(DecodeIntroduction(*header, Body(frame)));
 }
 
@@ -276,8 +276,8 @@ TEST(Handshake, DecodeIntroduction__out_of_range_is_refused) {
     return Introduced(Resealed(changed)).has_value();
   };
   EXPECT_FALSE(with16(kPathsAt, 0));
-  EXPECT_TRUE(with16(kPathsAt, 256));
-  EXPECT_FALSE(with16(kPathsAt, 257));
+  EXPECT_TRUE(with16(kPathsAt, 1024));
+  EXPECT_FALSE(with16(kPathsAt, 1025));
   for (int value = 0; value < 256; ++value) {
     const auto byte = static_cast<uint8_t>(value);
     EXPECT_EQ(with8(kDatapathCharsAt, byte), value == 3) << value;
@@ -351,13 +351,13 @@ TEST(Handshake, DecodeRefusal__round_trip) {
 }
 
 TEST(Handshake, DecodeRefusal__of_any_version) {
-  // Computed for version 3 by a second implementation of docs/wire.md.
-  constexpr uint8_t kFrame[] = {0x48, 0x41, 0x57, 0x53, 0x03, 0x00, 0x03, 0x00,
-                                0x07, 0x00, 0x00, 0x00, 0x21, 0xbc, 0xe9, 0x10,
+  // Computed for version 4 by a second implementation of docs/wire.md.
+  constexpr uint8_t kFrame[] = {0x48, 0x41, 0x57, 0x53, 0x04, 0x00, 0x03, 0x00,
+                                0x07, 0x00, 0x00, 0x00, 0xeb, 0x82, 0xa1, 0x8f,
                                 't',  'o',  'o',  ' ',  'o',  'l',  'd'};
   Bytes frame(sizeof(kFrame));
   std::memcpy(frame.data(), kFrame, sizeof(kFrame));
-  EXPECT_EQ(DecodeFrameHeader(frame)->version, 3);
+  EXPECT_EQ(DecodeFrameHeader(frame)->version, 4);
   EXPECT_EQ(Refused(frame), "too old");
 }
 

@@ -46,9 +46,9 @@ constexpr Expected kExpected{PacketNumber{0x0123456789abcdef},
 void RepairPacket(uint8_t repair, PacketKey key, Bytes& packet) {
   if (packet.size() < 8) return;
   if (repair & kRepairStart) {
-    packet[0] = std::byte{0x20} | (packet[0] & std::byte{0x0f});
+    packet[0] = std::byte{0x30} | (packet[0] & std::byte{0x0f});
   }
-  constexpr size_t kHeaderBytes[] = {16, 37, 21, 13};
+  constexpr size_t kHeaderBytes[] = {16, 38, 22, 14};
   const auto kind = static_cast<size_t>(packet[0] & std::byte{0x0f});
   size_t header = packet.size();
   if (kind < 4) header = std::min(header, kHeaderBytes[kind]);
@@ -66,10 +66,10 @@ void RepairPacket(uint8_t repair, PacketKey key, Bytes& packet) {
     const size_t size = covered.size();
     covered.resize(size + (kind == 0 ? 20 : 8));
     uint64_t place = 0;
-    std::memcpy(&place, packet.data() + 8, kind == 0 ? 8 : 5);
-    const auto low = static_cast<uint32_t>(place >> 8);
+    std::memcpy(&place, packet.data() + 8, kind == 0 ? 8 : 6);
+    const auto low = static_cast<uint32_t>(place >> (kind == 0 ? 10 : 16));
     Poke(covered, size,
-         kind == 0 ? ExpandNumber(low & 0xffff, 16, kExpected.number).value
+         kind == 0 ? ExpandNumber(low & 0x3fff, 14, kExpected.number).value
                    : ExpandNumber(low, 32, kExpected.number).value);
     if (kind == 0) {
       const auto message = static_cast<uint32_t>(place >> 24) & 0xfff;

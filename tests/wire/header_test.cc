@@ -72,7 +72,7 @@ Bytes Joined(Bytes packet, std::span<const std::byte> payload) {
 PacketHeader GoldenHeader(CargoKind kind) {
   PacketHeader header;
   header.peer.value = 0x1234;
-  header.path.value = 7;
+  header.path.value = 0x0307;
   header.number.value = 0x0123456789abcdef;
   header.cargo.kind = kind;
   header.cargo.flow.value = 0x00020003;
@@ -88,7 +88,7 @@ Bytes GoldenPayload() {
 
 PacketHeader GoldenDataHeader() {
   PacketHeader header = GoldenHeader(CargoKind::kData);
-  header.path.value = 0x00fe;
+  header.path.value = 0x02fe;
   header.open_span = 0x155;
   header.cargo.offset = 0x80;
   header.cargo.length = 16;
@@ -234,21 +234,19 @@ TEST(Header, EncodePacket__golden) {
   header.last = true;
   header.cargo.resend = true;
   EXPECT_EQ(Hex(Encoded(header)),
-            "20530300"
-            "0b540a75"
-            "fe"
-            "efcd"
-            "0483000000");
+            "30530300"
+            "ae693714"
+            "febe3704"
+            "83000000");
 
   header = GoldenDataHeader();
   header.payload_checked = true;
   header.payload_check = CheckOf(GoldenPayload(), kKey);
   EXPECT_EQ(Hex(Encoded(header)),
-            "20540300"
-            "45260e25"
-            "fe"
-            "efcd"
-            "0483000000"
+            "30540300"
+            "91ce58c4"
+            "febe3704"
+            "83000000"
             "a17ea674");
 
   header = GoldenHeader(CargoKind::kGrant);
@@ -257,9 +255,9 @@ TEST(Header, EncodePacket__golden) {
   header.grant.capacity_bytes = 0x100000;
   header.grant.target = {.address = 0x7f0011223344aabb, .key = 0xcafef00d};
   EXPECT_EQ(Hex(Encoded(header)),
-            "21f03412"
-            "6427f4a9"
-            "07"
+            "31f03412"
+            "4dcb3b09"
+            "0703"
             "efcdab89"
             "03000200"
             "04030201"
@@ -272,9 +270,9 @@ TEST(Header, EncodePacket__golden) {
   header.ack_now = true;
   header.cargo.from_sender = true;
   EXPECT_EQ(Hex(Encoded(header)),
-            "22033412"
-            "4280c037"
-            "07"
+            "32033412"
+            "f1192205"
+            "0703"
             "01000000"
             "03000200"
             "04030201");
@@ -285,9 +283,9 @@ TEST(Header, EncodePacket__golden) {
   header.ack_now = true;
   header.padded = true;
   EXPECT_EQ(Hex(Encoded(header)),
-            "23033412"
-            "be805f1f"
-            "07"
+            "33033412"
+            "81904247"
+            "0703"
             "ffffffff");
 }
 
@@ -328,7 +326,7 @@ TEST(HeaderDeathTest, EncodePacket__broken_promises) {
   header.open_span = kAckWindow;
   EXPECT_DEATH(EncodePacket(header, kKey, out), "open_span");
   header = GoldenDataHeader();
-  header.path.value = 256;
+  header.path.value = kMaxPaths;
   EXPECT_DEATH(EncodePacket(header, kKey, out), "path");
   header = GoldenDataHeader();
   header.cargo.offset = 8;
@@ -351,8 +349,8 @@ TEST(Header, EncodeAcks__golden) {
   out.resize(EncodeAcks(GoldenAcks(), kKey, out, &written));
   EXPECT_EQ(written, 2u);
   EXPECT_EQ(Hex(out),
-            "24003412"
-            "1d318b99"
+            "34003412"
+            "b6c6d3b3"
             "0700"
             "0300"
             "efcdab89"
@@ -426,8 +424,8 @@ TEST(Header, EncodeGoodbye__golden) {
   Bytes out(kPrologueBytes);
   ASSERT_EQ(EncodeGoodbye(PeerId{0x1234}, kKey, out), kPrologueBytes);
   EXPECT_EQ(Hex(out),
-            "25003412"
-            "738bdd96");
+            "35003412"
+            "7112dbd2");
 }
 
 TEST(Header, EncodeControl__golden) {
@@ -435,15 +433,15 @@ TEST(Header, EncodeControl__golden) {
   Bytes out(kPrologueBytes + kMaxControlBytes);
   out.resize(EncodeControl({PeerId{0x1234}, 5, content}, kKey, out));
   EXPECT_EQ(Hex(out),
-            "26053412"
-            "1ed71b2f"
+            "36053412"
+            "04b9361c"
             "aabbcc");
 }
 
 TEST(Header, DecodePrologue__every_first_two_bytes) {
   Bytes packet(kMaxHeaderBytes);
   Poke<uint16_t>(packet, 2, 0x1234);
-  packet[8] = std::byte{0x56};
+  Poke<uint16_t>(packet, 8, 0x0356);
   for (int first = 0; first < 256; ++first) {
     for (int second = 0; second < 256; ++second) {
       packet[0] = static_cast<std::byte>(first);
@@ -458,7 +456,24 @@ TEST(Header, DecodePrologue__every_first_two_bytes) {
       EXPECT_EQ(static_cast<int>(prologue->kind), kind);
       EXPECT_EQ(prologue->peer, kind == 0 ? kNoPeer : PeerId{0x1234});
       EXPECT_EQ(prologue->flow_slot, kind == 0 ? 0x1234 : 0);
-      EXPECT_EQ(prologue->path, kind <= 3 ? PathId{0x56} : kNoPath);
+      EXPECT_EQ(prologue->path, kind <= 3 ? PathId{0x356} : kNoPath);
+    }
+  }
+}
+
+// Of data the bits above belong to the number; elsewhere there are none.
+TEST(Header, DecodePrologue__every_path) {
+  for (const CargoKind kind : kAllKinds) {
+    Bytes packet = Encoded(GoldenHeader(kind));
+    for (uint32_t path = 0; path <= UINT16_MAX; ++path) {
+      Poke<uint16_t>(packet, 8, static_cast<uint16_t>(path));
+      const auto prologue = DecodePrologue(packet);
+      ASSERT_EQ(prologue.has_value(),
+                kind == CargoKind::kData || path < kMaxPaths)
+          << path;
+      if (prologue) {
+        ASSERT_EQ(prologue->path.value, path % kMaxPaths);
+      }
     }
   }
 }
@@ -478,8 +493,8 @@ TEST(Header, DecodePrologue__packets_of_version_1) {
 }
 
 TEST(Header, DecodePrologue__too_short) {
-  const std::pair<int, size_t> kLeast[] = {{0, 16}, {1, 37}, {2, 21},
-                                           {3, 13}, {4, 8},  {5, 8}};
+  const std::pair<int, size_t> kLeast[] = {{0, 16}, {1, 38}, {2, 22},
+                                           {3, 14}, {4, 8},  {5, 8}};
   for (const auto& [kind, least] : kLeast) {
     for (size_t length = 0; length <= kMaxHeaderBytes; ++length) {
       Bytes packet(length);
@@ -512,14 +527,14 @@ TEST(Header, DecodePacket__round_trip) {
   }
 }
 
-// How far a packet may be from what is expected: 2^15 numbers and 2^11 messages
+// How far a packet may be from what is expected: 2^13 numbers and 2^11 messages
 // of data, 2^31 numbers of all else. What is further is refused, not misread.
 TEST(Header, DecodePacket__number_and_message_near_the_expected_ones) {
   for (const CargoKind kind : kAllKinds) {
     const PacketHeader header = GoldenHeader(kind);
     const Bytes packet = Encoded(header);
     const bool data = kind == CargoKind::kData;
-    const int64_t numbers = int64_t{1} << (data ? 15 : 31);
+    const int64_t numbers = int64_t{1} << (data ? 13 : 31);
     for (const int64_t ahead :
          {-2 * numbers, -numbers - 1, -numbers, -numbers + 1, int64_t{-1},
           int64_t{0}, numbers - 1, numbers, numbers + 1, 2 * numbers}) {

@@ -42,7 +42,7 @@ inline PacketHeader RandomHeader(CargoKind kind, PacketKey key,
                                  std::span<const std::byte> payload,
                                  Random& random) {
   PacketHeader header;
-  header.path.value = static_cast<uint8_t>(random.Next());
+  header.path.value = static_cast<uint16_t>(random.Below(kMaxPaths));
   header.number.value = random.Next() >> random.Below(60);
   header.open_span = static_cast<uint16_t>(64 * random.Below(kAckWords) + 63);
   header.ack_now = random.Chance(0.5);
@@ -147,7 +147,7 @@ inline Introduction RandomIntroduction(Random& random) {
   introduction.engine = static_cast<uint16_t>(random.Next());
   introduction.peer.value = static_cast<uint16_t>(random.Next());
   introduction.flow.value = static_cast<uint32_t>(random.Next());
-  introduction.paths = static_cast<uint16_t>(1 + random.Below(256));
+  introduction.paths = static_cast<uint16_t>(1 + random.Below(kMaxPaths));
   introduction.planes.resize(1 + random.Below(kMaxPlanes));
   for (PlaneAddress& plane : introduction.planes) {
     plane.length = static_cast<uint8_t>(random.Below(33));

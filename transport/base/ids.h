@@ -23,6 +23,9 @@ using FlowId = Id<struct FlowTag, uint32_t>;
 using MessageId = Id<struct MessageTag, uint32_t>;    // Counts up in a flow.
 using PacketNumber = Id<struct PacketTag, uint64_t>;  // Counts up in a path.
 
+// Paths of one peer, at most: as many as the header of data can name.
+inline constexpr uint16_t kMaxPaths = 1024;
+
 inline constexpr PeerId kNoPeer{0xffff};
 inline constexpr PathId kNoPath{0xffff};
 inline constexpr FlowId kNoFlow{0xffffffff};

@@ -10,6 +10,7 @@
 #include <linux/filter.h>
 #include <netinet/udp.h>
 #include <sys/epoll.h>
+#include <sys/resource.h>
 
 #include <algorithm>
 #include <cerrno>
@@ -26,7 +27,6 @@ namespace hawser {
 namespace {
 
 constexpr int kEct0 = 0x02;  // "I understand ECN" (RFC 3168, section 5).
-constexpr uint16_t kMaxEntropies = 256;
 constexpr uint32_t kUdpHeaderBytes = 8;
 
 bool SetOption(int fd, int level, int name, int value) {
@@ -114,11 +114,23 @@ void AskForBuffer(int fd, int force, int plain, int bytes, const char* limit,
       limit, "=", bytes);
 }
 
+absl::Status TooManyOpen() {
+  rlimit limit = {};
+  getrlimit(RLIMIT_NOFILE, &limit);
+  return absl::ResourceExhaustedError(absl::StrCat(
+      "each path needs a UDP socket, and this process may have no more than ",
+      limit.rlim_cur, " files open; to mend it: ulimit -n ",
+      uint64_t{4} * limit.rlim_cur, ", or a smaller HAWSER_PATHS"));
+}
+
 absl::StatusOr<Descriptor> BoundSocket(const sockaddr_storage& at,
                                        socklen_t length) {
   Descriptor made(
       socket(at.ss_family, SOCK_DGRAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0));
-  if (!made.valid()) return Failure("cannot make a UDP socket", at);
+  if (!made.valid()) {
+    if (errno == EMFILE) return TooManyOpen();
+    return Failure("cannot make a UDP socket", at);
+  }
   // Otherwise IPv4 packets would come to an IPv6 socket, with other controls.
   if (at.ss_family == AF_INET6) {
     SetOption(made.get(), IPPROTO_IPV6, IPV6_V6ONLY, 1);
@@ -167,9 +179,9 @@ absl::Status Validate(const UdpOptions& options, uint32_t overhead_bytes) {
     return absl::InvalidArgumentError(absl::StrCat(
         "not the address of an interface: ", ToString(options.local)));
   }
-  if (options.entropies < 1 || options.entropies > kMaxEntropies) {
+  if (options.entropies < 1 || options.entropies > kMaxPaths) {
     return absl::InvalidArgumentError(absl::StrCat(
-        "entropies must be 1 to ", kMaxEntropies, ", not ", options.entropies));
+        "entropies must be 1 to ", kMaxPaths, ", not ", options.entropies));
   }
   if (options.max_packet_bytes < PlaneAddress::kLeastPacketBytes ||
       options.interface_mtu <

@@ -34,7 +34,7 @@ struct UdpOptions {
   sockaddr_storage local = {};    // The interface's address; its port is the
                                   // receiving port, 0: any.
   uint32_t interface_mtu = 1500;  // Bytes of an IP packet.
-  uint16_t entropies = 16;        // 1..256
+  uint16_t entropies = 16;        // 1..kMaxPaths
   uint32_t max_packet_bytes = 65507;  // Never more, whatever the MTU.
   int socket_buffer_bytes = 4 << 20;  // Asked for, each way.
   int traffic_class = 0;              // The IP TOS byte without its ECN bits.

@@ -32,7 +32,7 @@ struct VerbsOptions {
   uint8_t port = 1;
   uint8_t gid_index = 0;
   bool software = false;             // As Interface::software.
-  uint16_t entropies = 16;           // 1..256
+  uint16_t entropies = 16;           // 1..kMaxPaths
   uint32_t max_packet_bytes = 4096;  // Never more, whatever the MTU. >= 256.
   uint8_t traffic_class = 0;         // Its ECN bits are ours.
   uint8_t service_level = 0;         // 0..15

@@ -121,7 +121,7 @@ std::vector<ConfigRow> MakeRows() {
              "all. 0: each interface is a device of its own."),
       Number("HAWSER_ENGINES", "", &Config::engines, 1, 16,
              "Engines, each with a thread and sockets of its own, per device."),
-      Number("HAWSER_PATHS", "per peer", &Config::paths, 1, 256,
+      Number("HAWSER_PATHS", "per peer", &Config::paths, 1, kMaxPaths,
              "Paths to each peer, spread over all planes. The side that asks "
              "for fewer decides."),
       Choice("HAWSER_SCHEDULER", &Config::scheduler,

@@ -19,7 +19,6 @@ namespace {
 // Ranges as handshake.h gives them.
 constexpr size_t kMaxDatapathChars = 16;
 constexpr size_t kMaxHostChars = 64;
-constexpr uint16_t kMaxPaths = 256;
 constexpr size_t kMaxAddressBytes = sizeof(PlaneAddress::bytes);
 
 // The part of an Introduction before its texts and planes, and the part of a

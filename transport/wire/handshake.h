@@ -22,7 +22,7 @@ namespace hawser::wire {
 
 inline constexpr uint32_t kHandshakeMagic = 0x53574148;  // "HAWS"
 // Of the handshake, and of the packets behind it.
-inline constexpr uint16_t kHandshakeVersion = 2;
+inline constexpr uint16_t kHandshakeVersion = 3;
 inline constexpr size_t kFrameHeaderBytes = 16;
 inline constexpr size_t kMaxFrameBytes = 2048;  // With its header.
 inline constexpr size_t kMaxPlanes = 16;        // Of one endpoint.
@@ -44,7 +44,7 @@ struct Introduction {
   uint16_t engine = 0;   // Which of the speaker's engines...
   PeerId peer;           // ...knows the listener under this index,
   FlowId flow;           // ...and the new flow under this one.
-  uint16_t paths = 0;    // 1..256, wanted by the speaker.
+  uint16_t paths = 0;    // 1..kMaxPaths, wanted by the speaker.
   std::vector<PlaneAddress> planes;  // 1..kMaxPlanes
   std::string host;                  // For humans: "hostname:pid". 0..64 chars.
   friend bool operator==(const Introduction&, const Introduction&) = default;

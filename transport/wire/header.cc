@@ -24,8 +24,9 @@ namespace {
 
 // Sizes in bytes, as the tables in docs/wire.md add up to.
 constexpr size_t kCheckOffset = 4;
-constexpr size_t kNumberBytes = 4;  // But of data, where it is half of that.
-static_assert(kPrologueBytes + 1 + kNumberBytes == kProbeHeaderBytes);
+// But of data, where both are some bits of a word.
+constexpr size_t kPathBytes = 2, kNumberBytes = 4;
+static_assert(kPrologueBytes + kPathBytes + kNumberBytes == kProbeHeaderBytes);
 static_assert(kPrologueBytes + 8 == kDataHeaderBytes);
 static_assert(kProbeHeaderBytes + 4 * 4 + 8 == kGrantHeaderBytes);
 static_assert(kProbeHeaderBytes + 2 * 4 == kCloseHeaderBytes);
@@ -46,14 +47,20 @@ static_assert(kAckWords <= 1 << (8 - kFlagBits));
 
 // The second 8 bytes of data, from the low bits up: path, number, message,
 // offset.
-constexpr int kPathBits = 8, kNumberBits = 16, kMessageBits = 12;
+constexpr int kPathBits = 10, kNumberBits = 14, kMessageBits = 12;
 constexpr int kMessageShift = kPathBits + kNumberBits;
 constexpr int kOffsetShift = kMessageShift + kMessageBits;
+constexpr uint16_t kPathMask = (1 << kPathBits) - 1;
+constexpr uint64_t kNumberMask = (1 << kNumberBits) - 1;
 constexpr uint64_t kMessageMask = (1 << kMessageBits) - 1;
 static_assert(uint64_t{UINT32_MAX} / kCutBytes < uint64_t{1}
                                                      << (64 - kOffsetShift));
-// Nobody may send further ahead than can be told apart.
-static_assert(kAckWindow < 1 << (kNumberBits - 1));
+static_assert(kMaxPaths == 1 << kPathBits);
+// A path has no more numbers open than an ack can speak of, and several such
+// windows in a row may be lost before a number is read as another one. It then
+// does not pass its check and is dropped, like all that the path loses; what
+// follows is a probe, whose number has 32 bits.
+static_assert(4 * kAckWindow <= 1 << (kNumberBits - 1));
 
 // What the check of a header covers and does not travel, at most.
 constexpr size_t kMaxUnsaidBytes = 8 + 3 * 4;
@@ -275,7 +282,7 @@ size_t EncodePacket(const PacketHeader& header, PacketKey key,
                     std::span<std::byte> out) {
   HAWSER_CHECK(out.size() >= kMaxHeaderBytes);
   HAWSER_CHECK(header.open_span < kAckWindow);
-  HAWSER_CHECK(header.path.value < 1 << kPathBits);
+  HAWSER_CHECK(header.path.value < kMaxPaths);
   const Cargo& cargo = header.cargo;
   const bool data = cargo.kind == CargoKind::kData;
   Writer to(out.first<kMaxHeaderBytes>());
@@ -284,7 +291,7 @@ size_t EncodePacket(const PacketHeader& header, PacketKey key,
       data ? static_cast<uint16_t>(cargo.flow.value) : header.peer.value, to);
   if (data) {
     HAWSER_CHECK(IsCutWell(header));
-    const uint64_t number = static_cast<uint16_t>(header.number.value);
+    const uint64_t number = header.number.value & kNumberMask;
     const uint64_t message = cargo.message.value & kMessageMask;
     const uint64_t offset = cargo.offset / kCutBytes;
     to.Put<uint64_t>(header.path.value | number << kPathBits |
@@ -293,7 +300,7 @@ size_t EncodePacket(const PacketHeader& header, PacketKey key,
     if (header.payload_checked) to.Put<uint32_t>(header.payload_check);
     if (cargo.placed) to.Put<uint32_t>(cargo.length);
   } else {
-    to.Put<uint8_t>(static_cast<uint8_t>(header.path.value));
+    to.Put<uint16_t>(header.path.value);
     to.Put<uint32_t>(static_cast<uint32_t>(header.number.value));
   }
   if (cargo.kind == CargoKind::kGrant || cargo.kind == CargoKind::kClose) {
@@ -380,7 +387,9 @@ std::optional<Prologue> DecodePrologue(std::span<const std::byte> in) {
   } else {
     prologue.peer = {whom};
   }
-  prologue.path = {Load<uint8_t>(in.data() + kPrologueBytes)};
+  prologue.path = {Load<uint16_t>(in.data() + kPrologueBytes)};
+  if (prologue.kind == PacketKind::kData) prologue.path.value &= kPathMask;
+  if (prologue.path.value >= kMaxPaths) return std::nullopt;
   return prologue;
 }
 
@@ -409,8 +418,9 @@ std::optional<DecodedPacket> DecodePacket(std::span<const std::byte> in,
   }
   if (cargo.kind == CargoKind::kData) {
     const auto place = from.Take<uint64_t>();
-    header.number = ExpandNumber(static_cast<uint16_t>(place >> kPathBits),
-                                 kNumberBits, expected.number);
+    header.number =
+        ExpandNumber(static_cast<uint32_t>(place >> kPathBits & kNumberMask),
+                     kNumberBits, expected.number);
     cargo.flow = expected.flow;
     cargo.message = ExpandMessage(place >> kMessageShift, expected.message);
     cargo.offset = static_cast<uint32_t>((place >> kOffsetShift) * kCutBytes);
@@ -427,7 +437,7 @@ std::optional<DecodedPacket> DecodePacket(std::span<const std::byte> in,
     cargo.length =
         cargo.placed ? placed_bytes : static_cast<uint32_t>(from.left());
   } else {
-    from.Take<uint8_t>();  // The path.
+    from.Take<uint16_t>();  // The path.
     header.number =
         ExpandNumber(from.Take<uint32_t>(), 8 * kNumberBytes, expected.number);
   }

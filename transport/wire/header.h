@@ -27,7 +27,7 @@ namespace hawser::wire {
 
 // 0..15; the high half of the first byte. A bundle (wire/bundle.h) has 11
 // there, and packets of version 1 had 10.
-inline constexpr uint8_t kVersion = 2;
+inline constexpr uint8_t kVersion = 3;
 
 // Where a message may be cut: offsets travel in this unit, in bytes.
 inline constexpr uint32_t kCutBytes = 16;
@@ -71,7 +71,7 @@ struct PacketHeader {
   // The receiver's index for the sender: O(1), no lookup. Of a kData, the flow
   // says as much, and this does not travel.
   PeerId peer;
-  PathId path;  // 0..255.
+  PathId path;  // Below kMaxPaths.
   PacketNumber number;
   // The oldest number whose fate the sender still wants to hear is
   // `number - open_span`. Range 0..kAckWindow - 1; travels as a number of
@@ -153,9 +153,9 @@ inline constexpr size_t kMaxHeaderBytes = 40;
 inline constexpr size_t kDataHeaderBytes = 16;
 // More, if payload_checked or placed.
 inline constexpr size_t kPayloadWordBytes = 4;
-inline constexpr size_t kGrantHeaderBytes = 37;
-inline constexpr size_t kCloseHeaderBytes = 21;
-inline constexpr size_t kProbeHeaderBytes = 13;  // What follows is padding.
+inline constexpr size_t kGrantHeaderBytes = 38;
+inline constexpr size_t kCloseHeaderBytes = 22;
+inline constexpr size_t kProbeHeaderBytes = 14;  // What follows is padding.
 inline constexpr size_t kAckBlockBytes = 16;     // And 8 for each word.
 inline constexpr size_t kMaxAckPacketBytes = 1200;
 constexpr size_t HeaderBytes(CargoKind kind) {

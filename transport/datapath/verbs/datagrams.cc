@@ -68,9 +68,9 @@ VerbsDatapath::~VerbsDatapath() {
 }
 
 bool VerbsDatapath::Open(std::string* error, std::string* choice) {
-  if (options_.entropies < 1 || options_.entropies > 256 ||
+  if (options_.entropies < 1 || options_.entropies > kMaxPaths ||
       options_.max_packet_bytes < kMinPacketBytes) {
-    *error = "1 to 256 entropies and packets of 256 bytes at least, please";
+    *error = "1 to 1024 entropies and packets of 256 bytes at least, please";
     return false;
   }
   context_ = OpenVerbsDevice(options_.device, error);
