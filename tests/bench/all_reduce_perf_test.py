@@ -163,10 +163,23 @@ class RightResults(unittest.TestCase):
                                      {"doubling"})
                     self.assertIn("# algorithm: doubling\n", out)
 
+    def test_star_with_every_type_and_odd_sizes(self):
+        for ranks in (2, 3, 4, 7):
+            for element in TYPES:
+                with self.subTest(ranks=ranks, element=element):
+                    document, out = self.check(
+                        "--algo", "star", "--ranks", ranks, "--type", element,
+                        "-b", 0, "-e", "300K", "-f", 37, "-n", 2, "-w", 1,
+                        "-c", 2)
+                    self.assertEqual({row["algorithm"]
+                                      for row in document["results"]},
+                                     {"star"})
+                    self.assertIn("# algorithm: star\n", out)
+
     def test_slots_are_reused_many_times_with_small_slices(self):
         ways = [("--op", operation) for operation in OPERATIONS]
         slots = [(*way, "-R", 0) for way in ways]
-        for way in (*ways, *slots, ("--algo", "doubling")):
+        for way in (*ways, *slots, ("--algo", "doubling"), ("--algo", "star")):
             with self.subTest(way=way):
                 self.check(*way, "--ranks", 4, "--slice", "1K", "-b", 1000012,
                            "-e", 1000012, "-n", 2, "-w", 0)
@@ -177,16 +190,16 @@ class RightResults(unittest.TestCase):
             return [row["algorithm"] for row in document["results"]], out
 
         sizes = ("-b", "4K", "-e", "4M", "-f", 1024)
-        for ranks in (2, 4):
+        for ranks, small in ((2, "doubling"), (3, "star"), (4, "star"),
+                             (5, "ring"), (8, "doubling")):
             chosen, out = algorithms("--ranks", ranks, *sizes)
-            self.assertEqual(chosen, ["doubling", "ring"])
-            self.assertRegex(
-                out, r"# algorithm: doubling up to \d+ bytes, then ring\n")
+            self.assertEqual(chosen, [small, "ring"])
+            if small != "ring":
+                self.assertRegex(
+                    out, rf"# algorithm: {small} up to \d+ bytes, then ring\n")
         chosen, out = algorithms("--algo", "ring", *sizes)
         self.assertEqual(chosen, ["ring", "ring"])
         self.assertIn("# algorithm: ring\n", out)
-        # Where the number of ranks is no power of two.
-        self.assertEqual(algorithms("--ranks", 3, *sizes)[0], ["ring"] * 2)
         # What other operations have.
         for operation, only in (("allgather", "ring"), ("alltoall", "pairs")):
             self.assertEqual(algorithms("--op", operation, *sizes)[0],
@@ -301,7 +314,7 @@ class HonestFailures(unittest.TestCase):
 
     def test_a_changed_bit_is_found(self):
         ways = [("--op", operation) for operation in OPERATIONS]
-        for way in (*ways, ("--algo", "doubling")):
+        for way in (*ways, ("--algo", "doubling"), ("--algo", "star")):
             with self.subTest(way=way):
                 out, _ = self.broken(*way, "-b", "1M", "-e", "1M", "-n", 5,
                                      LOOP_PLUGIN_FAULT="corrupt")
