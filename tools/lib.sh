@@ -14,6 +14,8 @@ SOFTROCE_PACKAGES=(libibverbs-dev ibverbs-providers rdma-core qemu-system-x86
                    busybox-static kmod iproute2 nftables)
 # For DPDK and the ports in which it is tested; without them that is not built.
 DPDK_PACKAGES=(libdpdk-dev iproute2)
+# For hosts with planes of their own; without them those tests are skipped.
+TESTBED_PACKAGES=(iproute2 nftables ethtool)
 # Taken if the system offers it: other versions lay the code out differently.
 FORMAT_PACKAGE=clang-format-14
 
@@ -82,14 +84,27 @@ ensure_packages() {
   rm -f "$log"
 }
 
-# As ensure_packages, for one that we can do without: a failure is silent.
-try_package() {
+# try_packages NAME...: as ensure_packages, for what we can do without: what is
+# not to be had is silently left out.
+try_packages() {
   command -v dpkg-query >/dev/null || return 0
-  is_installed "$1" && return
+  local missing=() package
+  for package in "$@"; do
+    is_installed "$package" || missing+=("$package")
+  done
+  [ ${#missing[@]} -gt 0 ] || return 0
   command -v apt-get >/dev/null && can_be_root || return 0
-  [ -n "$(apt-cache madison "$1" 2>/dev/null)" ] || return 0
-  apt_install "$1" >/dev/null 2>&1 || true
+  # A new system has no list of what there is.
+  is_offered "${missing[0]}" ||
+    as_root apt-get -o DPkg::Lock::Timeout=300 update >/dev/null 2>&1 \
+      </dev/null || true
+  for package in "${missing[@]}"; do
+    is_offered "$package" || continue
+    apt_install "$package" >/dev/null 2>&1 || true
+  done
 }
+
+is_offered() { [ -n "$(apt-cache madison "$1" 2>/dev/null)" ]; }
 
 # How many compilers at once: as many as there are cores, and no more than there
 # is memory for (1 GiB each is ample, the sanitizers' builds included).
