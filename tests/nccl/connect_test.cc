@@ -1,4 +1,6 @@
 // Connecting as NCCL does it: from one thread, in a spin, several at once.
+#include <algorithm>
+
 #include "tests/nccl/rank.h"
 
 namespace hawser {

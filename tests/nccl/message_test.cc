@@ -1,4 +1,5 @@
 // Messages, as NCCL's progress thread drives them.
+#include <algorithm>
 #include <atomic>
 #include <numeric>
 #include <random>

@@ -1,5 +1,7 @@
 // Every version of NCCL's table, through a whole life: what a loader sees, what
 // the device says of itself, and a message.
+#include <cstring>
+
 #include "tests/nccl/rank.h"
 
 namespace hawser {
