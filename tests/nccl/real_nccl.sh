@@ -53,9 +53,9 @@ fi
 
 readonly RINGS=allreduce,allgather,reducescatter,broadcast,reduce
 if [ "$quick" = 1 ]; then
-  sizes=4,100,4K,300K large=8M small=4,300K runs=2
+  sizes=4,100,4K,300K large=8M small=4,4K long=300K runs=2
 else
-  sizes=4,100,4K,300K,4M large=64M small=4,100,4K,300K,2M runs=5
+  sizes=4,100,4K,300K,4M large=64M small=4,100,4K,300K long=2M runs=5
 fi
 
 for ranks in 2 4; do
@@ -64,10 +64,13 @@ for ranks in 2 4; do
   # Long messages: once each, they are about volume.
   check --ranks "$ranks" --op all --sizes "$large" --iters 1 --warmup 0 \
     --check=1 --place out
-  # The receiver reads the buffer while it is being filled.
+  # The receiver reads the buffer while it is being filled, and looks at each
+  # line twice, which takes long where lines are of 8 bytes.
   check --ranks "$ranks" --proto LL --op all --sizes "$small" --iters "$runs" \
     --tear-check
-  check --ranks "$ranks" --proto LL128 --op "$RINGS" --sizes "$small" \
+  check --ranks "$ranks" --proto LL --op all --sizes "$long" --iters 1 \
+    --tear-check
+  check --ranks "$ranks" --proto LL128 --op "$RINGS" --sizes "$small,$long" \
     --iters "$runs" --tear-check
 done
 # Types of every width, and a reduction in which a lost update cannot hide.
