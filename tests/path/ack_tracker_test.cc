@@ -1,5 +1,6 @@
 #include "transport/path/ack_tracker.h"
 
+#include <algorithm>
 #include <set>
 #include <vector>
 
@@ -104,6 +105,23 @@ TEST(AckTracker, expected__the_next_number) {
   acks.OnPacket(Packet(0x1'0000'0005), false, kStart);
   acks.OnPacket(Packet(0x1'0000'0002), false, kStart);  // Fills a gap.
   EXPECT_EQ(acks.expected(), PacketNumber{0x1'0000'0006});
+}
+
+TEST(AckTracker, IsNew__as_OnPacket_would_say) {
+  Random random(5);
+  AckTracker acks = Tracker();
+  uint64_t newest = 0;
+  for (int i = 0; i < 5000; ++i) {
+    const uint64_t most = newest + (random.Chance(0.01) ? 2000 : 8);
+    const uint64_t least = most - std::min<uint64_t>(most, 1200);
+    const uint64_t number = random.Chance(0.5)
+                                ? most - std::min(most, random.Below(16))
+                                : least + random.Below(most - least + 1);
+    const bool is_new = acks.IsNew({number});
+    ASSERT_EQ(acks.OnPacket(Packet(number), false, kStart) == Arrival::kNew,
+              is_new);
+    newest = std::max(newest, number);
+  }
 }
 
 TEST(AckTracker, deadline__what_is_only_asked_for_bears_patience) {

@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <array>
 #include <vector>
 
@@ -73,6 +74,33 @@ TEST(BundleWriter, Append__borrowed_bytes_count_and_come_last) {
   second.insert(second.end(), payload.begin(), payload.end());
   EXPECT_EQ(PacketsOf(datagram),
             (std::vector<std::vector<std::byte>>{first, second}));
+}
+
+TEST(BundleReader, Next__the_last_packet_may_end_elsewhere) {
+  std::array<std::byte, 256> buffer;
+  BundleWriter writer(buffer);
+  const auto ack = Bytes(40, 1), header = Bytes(16, 2);
+  writer.Append(ack, {}, 0);
+  writer.Append(header, {}, 5000);
+  const auto front = std::span(buffer).first(writer.size());
+  BundleReader packets(front, 5000);
+  auto packet = packets.Next();
+  ASSERT_TRUE(packet);
+  EXPECT_FALSE(packets.at_last());
+  EXPECT_TRUE(std::equal(packet->begin(), packet->end(), ack.begin()));
+  packet = packets.Next();
+  ASSERT_TRUE(packet);
+  EXPECT_TRUE(packets.at_last());
+  EXPECT_EQ(packet->size(), header.size());
+  EXPECT_FALSE(packets.Next());
+  // Alone it is what there is.
+  BundleReader alone(header, 5000);
+  EXPECT_EQ(alone.Next()->size(), header.size());
+  EXPECT_TRUE(alone.at_last());
+  // A length that is not that of the rest does not add up, as ever.
+  BundleReader wrong(front, 4999);
+  EXPECT_EQ(wrong.Next()->size(), ack.size());
+  EXPECT_EQ(wrong.Next()->size(), 2 + header.size());
 }
 
 TEST(BundleReader, Next__an_empty_datagram_has_no_packet) {

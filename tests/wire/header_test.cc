@@ -728,6 +728,63 @@ TEST(Header, DecodePacket__a_placed_cargo_is_a_header_alone) {
                       expected));
 }
 
+// The payload may lie behind its header or elsewhere, and may not be here yet.
+TEST(Header, DecodeFront__says_what_DecodePacket_will) {
+  PacketHeader header = GoldenHeader(CargoKind::kData);
+  header.payload_checked = false;
+  header.cargo.offset = 4096;
+  header.cargo.length = 1024;
+  header.last = false;
+  const Expected expected = ExpectedOf(header);
+  const Bytes front = Encoded(header);
+  const auto prologue = DecodePrologue(front);
+  ASSERT_TRUE(prologue);
+  const Bytes payload(1024, std::byte{7});
+
+  for (const size_t shown : {0, 1, 100, 1024}) {
+    const Bytes in = Joined(front, Bytes(shown, std::byte{7}));
+    const auto seen = DecodeFront(in, *prologue, kKey, expected, 1024 - shown);
+    ASSERT_TRUE(seen);
+    EXPECT_EQ(seen->cargo, header.cargo);
+    EXPECT_EQ(seen->number, header.number);
+    // The check covers the length.
+    for (const size_t rest : {1023 - shown, 1025 - shown, size_t{0} - 16}) {
+      if (rest == 1024 - shown) continue;
+      EXPECT_FALSE(DecodeFront(in, *prologue, kKey, expected, rest));
+    }
+    EXPECT_FALSE(DecodeFront(in, *prologue, kKey + 1, expected, 1024 - shown));
+  }
+  const auto apart = DecodePacket(front, *prologue, kKey, expected, payload);
+  ASSERT_TRUE(apart);
+  EXPECT_TRUE(apart->home);
+  EXPECT_EQ(apart->payload.data(), payload.data());
+  EXPECT_EQ(apart->header.cargo, header.cargo);
+  // All of it, or none.
+  EXPECT_FALSE(DecodePacket(Joined(front, Bytes(24, std::byte{7})), *prologue,
+                            kKey, expected, std::span(payload).first(1000)));
+  const auto behind =
+      DecodePacket(Joined(front, payload), *prologue, kKey, expected);
+  ASSERT_TRUE(behind);
+  EXPECT_FALSE(behind->home);
+}
+
+TEST(Header, DecodeFront__a_checked_payload_must_be_seen_whole) {
+  PacketHeader header = GoldenHeader(CargoKind::kData);
+  const Bytes payload(1024, std::byte{7});
+  header.cargo.length = 1024;
+  header.payload_checked = true;
+  header.payload_check = CheckOf(payload, kKey);
+  const Expected expected = ExpectedOf(header);
+  const Bytes front = Encoded(header);
+  const auto prologue = DecodePrologue(front);
+  ASSERT_TRUE(prologue);
+  EXPECT_FALSE(DecodeFront(front, *prologue, kKey, expected, 1024));
+  EXPECT_TRUE(DecodePacket(front, *prologue, kKey, expected, payload));
+  Bytes damaged = payload;
+  damaged[500] ^= std::byte{1};
+  EXPECT_FALSE(DecodePacket(front, *prologue, kKey, expected, damaged));
+}
+
 TEST(Header, DecodePacket__open_span_is_rounded_up_to_words) {
   for (const CargoKind kind : kAllKinds) {
     for (uint16_t span = 0; span < kAckWindow; ++span) {

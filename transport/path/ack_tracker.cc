@@ -19,6 +19,11 @@ AckTracker::AckTracker(PathId path, uint32_t every, Duration delay)
 
 Time AckTracker::deadline() const { return due_; }
 
+bool AckTracker::IsNew(PacketNumber number) const {
+  if (number >= expected()) return true;
+  return largest_ - number.value < wire::kAckWindow && !seen_.Has(number.value);
+}
+
 Arrival AckTracker::OnPacket(const wire::PacketHeader& header, bool ecn_marked,
                              Time arrived_at, Duration patience) {
   const uint64_t number = header.number.value;

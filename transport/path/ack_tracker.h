@@ -25,6 +25,7 @@ class AckTracker {
   // A. What is.
   Time deadline() const;  // When an ack is due; Never if none waits.
   PacketNumber expected() const { return {any_ ? largest_ + 1 : 0}; }
+  bool IsNew(PacketNumber number) const;  // OnPacket would call it so.
   // B. What happened. `header.number` is whole. `arrived_at` <= now.
   Arrival OnPacket(const wire::PacketHeader& header, bool ecn_marked,
                    Time arrived_at, Duration patience = Duration());

@@ -81,6 +81,8 @@ class Path {
   Duration rto() const;
   const PathCounts& counts() const { return counts_; }
   PacketNumber expected() const { return acks_.expected(); }
+  // So numbered, a packet would be the first.
+  bool IsNew(PacketNumber number) const { return acks_.IsNew(number); }
   PacketNumber ExpandAck(uint32_t low) const;
 
   // B. What happened. Cargo whose fate is now known is appended to `out`.

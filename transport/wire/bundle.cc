@@ -8,8 +8,10 @@
 
 namespace hawser::wire {
 
-BundleReader::BundleReader(std::span<const std::byte> datagram)
+BundleReader::BundleReader(std::span<const std::byte> datagram,
+                           size_t rest_bytes)
     : left_(datagram),
+      rest_bytes_(rest_bytes),
       bundle_(datagram.size() > kBundlePrefixBytes &&
               datagram.front() == kBundleMagic) {
   if (bundle_) left_ = left_.subspan(kBundlePrefixBytes);
@@ -21,7 +23,11 @@ std::optional<std::span<const std::byte>> BundleReader::Next() {
   if (bundle_ && left_.size() >= kBundleLengthBytes) {
     const size_t length = Load<uint16_t>(left_.data());
     const auto after = left_.subspan(kBundleLengthBytes);
-    if (length <= after.size()) packet = after.first(length);
+    if (length <= after.size()) {
+      packet = after.first(length);
+    } else if (length == after.size() + rest_bytes_) {
+      packet = after;
+    }
   }
   left_ = {packet.data() + packet.size(), left_.data() + left_.size()};
   return packet;

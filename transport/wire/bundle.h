@@ -34,11 +34,16 @@ inline constexpr size_t kMaxBundledBytes = 0xffff;
 // packet decoder to refuse.
 class BundleReader {
  public:
-  explicit BundleReader(std::span<const std::byte> datagram);
+  // `rest_bytes` of the datagram are not at hand: the last packet ends with
+  // them, and is handed out without.
+  explicit BundleReader(std::span<const std::byte> datagram,
+                        size_t rest_bytes = 0);
+  bool at_last() const { return left_.empty(); }  // Next gave it out.
   std::optional<std::span<const std::byte>> Next();
 
  private:
   std::span<const std::byte> left_;
+  size_t rest_bytes_;
   bool bundle_ = false;
 };
 

@@ -272,6 +272,61 @@ bool IsCutWell(const PacketHeader& header) {
          uint64_t{cargo.offset} + cargo.length <= UINT32_MAX;
 }
 
+// Reads and judges the header of a packet of `in` and `rest_bytes` more;
+// returns its size, 0 if it is not intact.
+inline size_t ReadHeader(std::span<const std::byte> in,
+                         const Prologue& prologue, PacketKey key,
+                         const Expected& expected, size_t rest_bytes,
+                         PacketHeader& header) {
+  HAWSER_CHECK(IsNumbered(prologue.kind));
+  Cargo& cargo = header.cargo;
+  cargo.kind = static_cast<CargoKind>(prologue.kind);
+  header.peer = prologue.peer;
+  header.path = prologue.path;
+  Reader from(in.subspan(kPrologueBytes));
+  if (!TakeSpanAndFlags(Load<uint8_t>(in.data() + 1), header)) return 0;
+  if (cargo.kind == CargoKind::kData) {
+    const auto place = from.Take<uint64_t>();
+    header.number =
+        ExpandNumber(static_cast<uint32_t>(place >> kPathBits & kNumberMask),
+                     kNumberBits, expected.number);
+    cargo.flow = expected.flow;
+    cargo.message = ExpandMessage(place >> kMessageShift, expected.message);
+    cargo.offset = static_cast<uint32_t>((place >> kOffsetShift) * kCutBytes);
+    if (static_cast<uint16_t>(cargo.flow.value) != prologue.flow_slot) return 0;
+    if (header.payload_checked && cargo.placed) return 0;
+    if (header.payload_checked) header.payload_check = from.Take<uint32_t>();
+    const uint32_t placed_bytes = cargo.placed ? from.Take<uint32_t>() : 0;
+    const size_t payload_bytes = from.left() + rest_bytes;
+    // Where the length is not a u32, no message can hold it either.
+    if (!from.whole() || payload_bytes > (cargo.placed ? 0 : UINT32_MAX)) {
+      return 0;
+    }
+    cargo.length =
+        cargo.placed ? placed_bytes : static_cast<uint32_t>(payload_bytes);
+  } else {
+    from.Take<uint16_t>();  // The path.
+    header.number =
+        ExpandNumber(from.Take<uint32_t>(), 8 * kNumberBytes, expected.number);
+  }
+  if (cargo.kind == CargoKind::kGrant || cargo.kind == CargoKind::kClose) {
+    cargo.flow.value = from.Take<uint32_t>();
+    cargo.message.value = from.Take<uint32_t>();
+  }
+  if (cargo.kind == CargoKind::kGrant) {
+    header.grant.capacity_bytes = from.Take<uint32_t>();
+    header.grant.target.key = from.Take<uint32_t>();
+    header.grant.target.address = from.Take<uint64_t>();
+  }
+  const size_t header_bytes = in.size() - from.left();
+  if (Load<uint32_t>(in.data() + kCheckOffset) !=
+      NumberedCheckOf(in.first(header_bytes), header, key)) {
+    return 0;
+  }
+  if (cargo.kind == CargoKind::kData && !IsCutWell(header)) return 0;
+  return header_bytes;
+}
+
 }  // namespace
 
 uint32_t CheckOf(std::span<const std::byte> bytes, PacketKey key) {
@@ -404,68 +459,41 @@ std::optional<DecodedPacket> DecodePacket(std::span<const std::byte> in,
 std::optional<DecodedPacket> DecodePacket(std::span<const std::byte> in,
                                           const Prologue& prologue,
                                           PacketKey key,
-                                          const Expected& expected) {
-  HAWSER_CHECK(IsNumbered(prologue.kind));
+                                          const Expected& expected,
+                                          std::span<const std::byte> rest) {
   std::optional<DecodedPacket> decoded(std::in_place);
   PacketHeader& header = decoded->header;
-  Cargo& cargo = header.cargo;
-  cargo.kind = static_cast<CargoKind>(prologue.kind);
-  header.peer = prologue.peer;
-  header.path = prologue.path;
-  Reader from(in.subspan(kPrologueBytes));
-  if (!TakeSpanAndFlags(Load<uint8_t>(in.data() + 1), header)) {
-    return std::nullopt;
+  const size_t header_bytes =
+      ReadHeader(in, prologue, key, expected, rest.size(), header);
+  if (header_bytes == 0) return std::nullopt;
+  std::span<const std::byte> payload = in.subspan(header_bytes);
+  if (!rest.empty()) {
+    if (!payload.empty()) return std::nullopt;
+    payload = rest;
   }
-  if (cargo.kind == CargoKind::kData) {
-    const auto place = from.Take<uint64_t>();
-    header.number =
-        ExpandNumber(static_cast<uint32_t>(place >> kPathBits & kNumberMask),
-                     kNumberBits, expected.number);
-    cargo.flow = expected.flow;
-    cargo.message = ExpandMessage(place >> kMessageShift, expected.message);
-    cargo.offset = static_cast<uint32_t>((place >> kOffsetShift) * kCutBytes);
-    if (static_cast<uint16_t>(cargo.flow.value) != prologue.flow_slot) {
+  if (header.cargo.kind == CargoKind::kData) {
+    if (header.payload_checked &&
+        header.payload_check != CheckOf(payload, key)) {
       return std::nullopt;
     }
-    if (header.payload_checked && cargo.placed) return std::nullopt;
-    if (header.payload_checked) header.payload_check = from.Take<uint32_t>();
-    const uint32_t placed_bytes = cargo.placed ? from.Take<uint32_t>() : 0;
-    // Where the length is not a u32, no message can hold it either.
-    if (!from.whole() || from.left() > (cargo.placed ? 0 : UINT32_MAX)) {
-      return std::nullopt;
-    }
-    cargo.length =
-        cargo.placed ? placed_bytes : static_cast<uint32_t>(from.left());
-  } else {
-    from.Take<uint16_t>();  // The path.
-    header.number =
-        ExpandNumber(from.Take<uint32_t>(), 8 * kNumberBytes, expected.number);
-  }
-  if (cargo.kind == CargoKind::kGrant || cargo.kind == CargoKind::kClose) {
-    cargo.flow.value = from.Take<uint32_t>();
-    cargo.message.value = from.Take<uint32_t>();
-  }
-  if (cargo.kind == CargoKind::kGrant) {
-    header.grant.capacity_bytes = from.Take<uint32_t>();
-    header.grant.target.key = from.Take<uint32_t>();
-    header.grant.target.address = from.Take<uint64_t>();
-  }
-  const size_t header_bytes = in.size() - from.left();
-  if (Load<uint32_t>(in.data() + kCheckOffset) !=
-      NumberedCheckOf(in.first(header_bytes), header, key)) {
-    return std::nullopt;
-  }
-  const std::span<const std::byte> rest = in.subspan(header_bytes);
-  if (cargo.kind == CargoKind::kData) {
-    if (!IsCutWell(header)) return std::nullopt;
-    if (header.payload_checked && header.payload_check != CheckOf(rest, key)) {
-      return std::nullopt;
-    }
-    decoded->payload = rest;
-  } else if (!rest.empty() && !header.padded) {
+    decoded->payload = payload;
+    decoded->home = header.cargo.placed || !rest.empty();
+  } else if (!payload.empty() && !header.padded) {
     return std::nullopt;
   }
   return decoded;
+}
+
+std::optional<PacketHeader> DecodeFront(std::span<const std::byte> in,
+                                        const Prologue& prologue, PacketKey key,
+                                        const Expected& expected,
+                                        size_t rest_bytes) {
+  PacketHeader header;
+  if (ReadHeader(in, prologue, key, expected, rest_bytes, header) == 0 ||
+      header.payload_checked) {
+    return std::nullopt;
+  }
+  return header;
 }
 
 bool DecodeAcks(std::span<const std::byte> in, PacketKey key, AckPacket* out) {

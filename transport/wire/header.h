@@ -206,6 +206,7 @@ struct DecodedPacket {
   // What follows the header; kData only. Empty if the cargo is placed: the
   // bytes are home already, if whoever received the packet says so as well.
   std::span<const std::byte> payload;
+  bool home = false;  // It was not in the packet that was given to be decoded.
 };
 // Checks the header (and, if it carries a check, the payload) under `key`,
 // read against what is `expected`; cargo.length is payload.size(), or what the
@@ -215,11 +216,19 @@ struct DecodedPacket {
 std::optional<DecodedPacket> DecodePacket(std::span<const std::byte> in,
                                           PacketKey key,
                                           const Expected& expected);
-// The same, where the prologue, of a numbered kind, has been read already.
+// The same, where the prologue, of a numbered kind, has been read already, and
+// where all of the payload may lie elsewhere: in `rest`.
 std::optional<DecodedPacket> DecodePacket(std::span<const std::byte> in,
                                           const Prologue& prologue,
                                           PacketKey key,
-                                          const Expected& expected);
+                                          const Expected& expected,
+                                          std::span<const std::byte> rest = {});
+// The header of a packet of which `rest_bytes` are still to come, judged as
+// far as can be without them: nullopt also where its payload has a check.
+std::optional<PacketHeader> DecodeFront(std::span<const std::byte> in,
+                                        const Prologue& prologue, PacketKey key,
+                                        const Expected& expected,
+                                        size_t rest_bytes);
 // False: malformed. `out->acks[i].largest` holds the low 32 bits only.
 bool DecodeAcks(std::span<const std::byte> in, PacketKey key, AckPacket* out);
 bool DecodeGoodbye(std::span<const std::byte> in, PacketKey key);
