@@ -118,6 +118,10 @@ TEST(RangeSet, Add__agrees_with_a_bitmap) {
       const auto missing = static_cast<uint32_t>(
           std::count(model.begin() + begin, model.begin() + end, false));
       ASSERT_EQ(Covers(set, begin, end), missing == 0);
+      if (begin < end) {
+        ASSERT_EQ(set.Covers(begin, end), missing == 0);
+        ASSERT_EQ(set.Meets(begin, end), missing < end - begin);
+      }
       if (random.Chance(0.3)) continue;
       ASSERT_EQ(set.Add(begin, end), missing);
       std::fill(model.begin() + begin, model.begin() + end, true);

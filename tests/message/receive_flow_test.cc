@@ -33,17 +33,18 @@ class ReceiveFlowTest : public testing::Test {
     Bytes memory;
   };
 
-  Posted* Post(uint32_t capacity_bytes) {
+  Posted* Post(uint32_t capacity_bytes, bool watched = true) {
     Posted& posted = posted_.emplace_back();
     posted.memory.assign(capacity_bytes + kGuardBytes, kCanary);
     posted.request.state = State::kSubmitted;
+    posted.request.watched = watched;
     posted.request.memory = {posted.memory.data(), capacity_bytes, 0};
     flow_.OnPosted(&posted.request);
     return &posted;
   }
   // Post, and let the grant go.
-  Posted* PostGranted(uint32_t capacity_bytes) {
-    Posted* posted = Post(capacity_bytes);
+  Posted* PostGranted(uint32_t capacity_bytes, bool watched = true) {
+    Posted* posted = Post(capacity_bytes, watched);
     EXPECT_TRUE(flow_.Next().has_value());
     return posted;
   }
@@ -125,6 +126,54 @@ TEST_F(ReceiveFlowTest, idle__when_no_request_is_open) {
   EXPECT_FALSE(flow_.idle());
   Data(0, 0, 8, 8);
   EXPECT_TRUE(flow_.idle());
+}
+
+// Whoever puts bytes there himself promises no order.
+TEST_F(ReceiveFlowTest, PlaceOf__nowhere_while_somebody_watches) {
+  Posted* watched = PostGranted(1024);
+  EXPECT_TRUE(watched->request.watched);  // Unless it is said otherwise.
+  EXPECT_TRUE(flow_.watched());
+  EXPECT_TRUE(flow_.PlaceOf(CargoOf(0, 0, 512), false).empty());
+  Posted* unwatched = PostGranted(1024, /*watched=*/false);
+  EXPECT_FALSE(flow_.watched());
+  EXPECT_TRUE(flow_.PlaceOf(CargoOf(0, 0, 512), false).empty());
+  const auto place = flow_.PlaceOf(CargoOf(1, 256, 512), false);
+  EXPECT_EQ(place.data(), unwatched->memory.data() + 256);
+  EXPECT_EQ(place.size(), 512u);
+}
+
+TEST_F(ReceiveFlowTest, PlaceOf__only_what_is_wanted_and_never_twice) {
+  Posted* posted = Post(1024, /*watched=*/false);
+  EXPECT_TRUE(flow_.PlaceOf(CargoOf(0, 0, 512), false).empty());  // No grant.
+  ASSERT_TRUE(flow_.Next().has_value());
+  EXPECT_EQ(flow_.PlaceOf(CargoOf(0, 0, 512), false).data(),
+            posted->memory.data());
+  EXPECT_TRUE(flow_.PlaceOf(CargoOf(1, 0, 512), false).empty());  // Not posted.
+  EXPECT_TRUE(flow_.PlaceOf(CargoOf(0, 512, 528), false).empty());  // Beyond.
+  EXPECT_TRUE(flow_.PlaceOf(CargoOf(0, 0, 0), true).empty());       // No bytes.
+  EXPECT_EQ(Data(0, 256, 256, 1024), Placed::kNew);
+  for (const uint32_t offset : {16, 128, 256, 496}) {
+    EXPECT_TRUE(flow_.PlaceOf(CargoOf(0, offset, 256), false).empty());
+  }
+  EXPECT_EQ(flow_.PlaceOf(CargoOf(0, 0, 256), false).size(), 256u);
+  EXPECT_EQ(flow_.PlaceOf(CargoOf(0, 512, 256), false).size(), 256u);
+  // It would end before what is here.
+  EXPECT_TRUE(flow_.PlaceOf(CargoOf(0, 0, 256), true).empty());
+  EXPECT_EQ(Data(0, 512, 256, 768), Placed::kNew);  // The end.
+  EXPECT_TRUE(flow_.PlaceOf(CargoOf(0, 768, 256), false).empty());
+  EXPECT_EQ(Data(0, 0, 256, 768), Placed::kNew);
+  EXPECT_EQ(posted->request.state, State::kDone);
+  EXPECT_TRUE(flow_.PlaceOf(CargoOf(0, 0, 256), false).empty());
+}
+
+TEST_F(ReceiveFlowTest, OnData__bytes_may_lie_at_their_place) {
+  Posted* posted = PostGranted(512, /*watched=*/false);
+  const Cargo cargo = CargoOf(0, 0, 512);
+  const auto place = flow_.PlaceOf(cargo, true);
+  ASSERT_EQ(place.size(), 512u);
+  for (uint32_t i = 0; i < 512; ++i) place[i] = ByteAt(i);
+  EXPECT_EQ(flow_.OnData(cargo, true, place), Placed::kNew);
+  ExpectDone(posted, Outcome::kOk, 512);
 }
 
 TEST_F(ReceiveFlowTest, OnPosted__slots_are_used_again) {

@@ -23,7 +23,8 @@ bool Assembly::Add(std::byte* memory, uint32_t offset, uint32_t length,
                    const std::byte* bytes) {
   if (arrived_.Add(offset, offset + length) == 0) return false;
   const uint32_t line = offset / kLineBytes * kLineBytes;
-  uint32_t copied = bytes == nullptr ? length : 0;
+  const bool home = bytes == nullptr || bytes == memory + offset;
+  uint32_t copied = home ? length : 0;
   // It begins within a line, and has the end of it.
   if (copied == 0 && offset != line && offset - line + length >= kLineBytes &&
       !IsHere(line)) {

@@ -19,13 +19,16 @@ class Assembly {
  public:
   // A. What is.
   uint32_t covered_bytes() const { return arrived_.covered_bytes(); }
-  uint32_t end() const { return arrived_.end(); }  // Of what is here, or 0.
+  uint32_t end() const { return arrived_.end(); }   // Of what is here, or 0.
+  bool Meets(uint32_t begin, uint32_t end) const {  // Some of it is here.
+    return arrived_.Meets(begin, end);
+  }
 
   // B. What happened. `length` bytes belong at `offset`, a multiple of
   // wire::kCutBytes, of the buffer `memory`; they are at `bytes`, or, if that
-  // is null, where they belong. False: all of them were here before, and
-  // nothing was touched. Some may have been: they are the same. Once a message
-  // is covered, no word of it waits.
+  // is null or the very place, where they belong. False: all of them were here
+  // before, and nothing was touched. Some may have been: they are the same.
+  // Once a message is covered, no word of it waits.
   bool Add(std::byte* memory, uint32_t offset, uint32_t length,
            const std::byte* bytes);
   void Clear();  // For the next message.

@@ -45,16 +45,23 @@ uint32_t RangeSet::Add(uint32_t begin, uint32_t end) {
 }
 
 bool RangeSet::Covers(uint32_t begin, uint32_t end) const {
-  // The first that ends behind `begin`; the last one is asked first.
-  auto range = ranges_.end();
-  if (range != ranges_.begin() && (range - 1)->begin <= begin) {
-    --range;
-  } else {
-    range = std::partition_point(
-        ranges_.begin(), range,
-        [begin](const Range& one) { return one.end <= begin; });
-  }
+  const auto range = Behind(begin);
   return range != ranges_.end() && range->begin <= begin && end <= range->end;
+}
+
+bool RangeSet::Meets(uint32_t begin, uint32_t end) const {
+  const auto range = Behind(begin);
+  return range != ranges_.end() && range->begin < end;
+}
+
+std::vector<RangeSet::Range>::const_iterator RangeSet::Behind(
+    uint32_t begin) const {
+  // The last one is asked first, because it is the usual one.
+  if (ranges_.empty() || ranges_.back().end <= begin) return ranges_.end();
+  if (ranges_.back().begin <= begin) return ranges_.end() - 1;
+  return std::partition_point(
+      ranges_.begin(), ranges_.end(),
+      [begin](const Range& one) { return one.end <= begin; });
 }
 
 void RangeSet::Clear() {

@@ -13,7 +13,9 @@ class RangeSet {
  public:
   uint32_t covered_bytes() const { return covered_bytes_; }
   uint32_t end() const { return ranges_.empty() ? 0 : ranges_.back().end; }
-  bool Covers(uint32_t begin, uint32_t end) const;  // begin < end.
+  // begin < end: all of it; any of it.
+  bool Covers(uint32_t begin, uint32_t end) const;
+  bool Meets(uint32_t begin, uint32_t end) const;
   // Returns how many bytes were not covered before.
   uint32_t Add(uint32_t begin, uint32_t end);
   void Clear();
@@ -22,6 +24,8 @@ class RangeSet {
   struct Range {
     uint32_t begin, end;
   };
+  // The first that ends behind `begin`.
+  std::vector<Range>::const_iterator Behind(uint32_t begin) const;
   std::vector<Range> ranges_;  // Sorted; never touching one another.
   uint32_t covered_bytes_ = 0;
 };

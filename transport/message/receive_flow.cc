@@ -50,6 +50,7 @@ void ReceiveFlow::OnPosted(Request* request) {
     request->Finish(failure_, 0);
     return;
   }
+  watched_ = request->watched;
   const uint64_t index =
       messages_.Push({.request = request, .bytes = std::nullopt});
   assemblies_[index % kMaxOpenMessages].Clear();
@@ -86,23 +87,42 @@ ReceiveFlow::Placed ReceiveFlow::Take(const wire::Cargo& cargo, bool last,
     Finish(index, Request::Outcome::kTruncated, 0);
     return Placed::kNew;
   }
-  // What follows would be our peer's mistake; the buffer does not pay for it.
-  const MemorySlice& memory = message.request->memory;
-  const uint64_t end = cargo.offset + uint64_t{cargo.length};
-  if (end > message.bytes.value_or(memory.length) || end > memory.length ||
-      (last && end < std::max(assembly.end(), message.bytes.value_or(0))) ||
-      (cargo.length == 0 && end != 0)) {
-    return Placed::kUnexpected;
-  }
-  if (last) message.bytes = static_cast<uint32_t>(end);
-  if (cargo.length != 0 &&
-      !assembly.Add(memory.data, cargo.offset, cargo.length, bytes)) {
+  if (!Fits(cargo, last, message, assembly)) return Placed::kUnexpected;
+  if (last) message.bytes = cargo.offset + cargo.length;
+  if (cargo.length != 0 && !assembly.Add(message.request->memory.data,
+                                         cargo.offset, cargo.length, bytes)) {
     return Placed::kDuplicate;
   }
   if (message.bytes == assembly.covered_bytes()) {
     Finish(index, Request::Outcome::kOk, *message.bytes);
   }
   return Placed::kNew;
+}
+
+bool ReceiveFlow::Fits(const wire::Cargo& cargo, bool last,
+                       const Message& message, const Assembly& assembly) {
+  const uint32_t capacity = message.request->memory.length;
+  const uint64_t end = cargo.offset + uint64_t{cargo.length};
+  return end <= message.bytes.value_or(capacity) && end <= capacity &&
+         (!last ||
+          end >= std::max(assembly.end(), message.bytes.value_or(0))) &&
+         (cargo.length != 0 || end == 0);
+}
+
+std::span<std::byte> ReceiveFlow::PlaceOf(const wire::Cargo& cargo,
+                                          bool last) const {
+  const Message* message = Find(cargo.message);
+  if (message == nullptr || message->request->watched || cargo.length == 0) {
+    return {};
+  }
+  const uint64_t index =
+      messages_.begin() + static_cast<uint64_t>(Ahead(cargo.message));
+  const Assembly& assembly = assemblies_[index % kMaxOpenMessages];
+  if (index >= next_grant_ || !Fits(cargo, last, *message, assembly) ||
+      assembly.Meets(cargo.offset, cargo.offset + cargo.length)) {
+    return {};
+  }
+  return {message->request->memory.data + cargo.offset, cargo.length};
 }
 
 void ReceiveFlow::OnSettled(const wire::Cargo& grant, bool delivered) {

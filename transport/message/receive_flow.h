@@ -40,12 +40,19 @@ class ReceiveFlow {
   bool exposed() const;
   // All messages before this one have been received whole.
   MessageId first_open() const { return IdOf(messages_.begin()); }
+  // Is the memory of the latest receive?
+  bool watched() const { return watched_; }
+  // Where OnData would copy these bytes to, if whoever has them may put them
+  // there itself, in any order: none of them has been here, and nobody looks
+  // before the request is done. Else empty.
+  std::span<std::byte> PlaceOf(const wire::Cargo& cargo, bool last) const;
 
   // B. What happened.
   void OnPosted(Request* request);
   // What became of the bytes: placed, or why not.
   enum class Placed : uint8_t { kNew, kDuplicate, kUnexpected };
-  // `last`: the message ends with these bytes (wire::PacketHeader).
+  // `last`: the message ends with these bytes (wire::PacketHeader). They may
+  // lie at PlaceOf already.
   Placed OnData(const wire::Cargo& cargo, bool last,
                 std::span<const std::byte> payload);
   // The same of bytes that the NIC has put where they belong.
@@ -68,6 +75,10 @@ class ReceiveFlow {
   MessageId IdOf(uint64_t index) const;
   int64_t Ahead(MessageId message) const;        // Of the oldest open one.
   const Message* Find(MessageId message) const;  // nullptr: not open.
+  // What does not fit would be our peer's mistake; the buffer does not pay for
+  // it.
+  static bool Fits(const wire::Cargo& cargo, bool last, const Message& message,
+                   const Assembly& assembly);
   // `bytes`: cargo.length of them; null: they are home.
   Placed Take(const wire::Cargo& cargo, bool last, const std::byte* bytes);
   void Finish(uint64_t index, Request::Outcome how, uint32_t bytes);
@@ -81,6 +92,7 @@ class ReceiveFlow {
   uint64_t next_grant_ = 0;   // Index of the oldest message never granted.
   uint64_t lost_grants_ = 0;  // Bit per slot: to be granted again.
   static_assert(kMaxOpenMessages == 64, "one bit of lost_grants_ each");
+  bool watched_ = true;
   bool failed_ = false;
   Request::Outcome failure_ = Request::Outcome::kOk;
 };

@@ -27,7 +27,10 @@ struct Request {
   };
   std::atomic<State> state{State::kFree};
   Outcome outcome = Outcome::kOk;
-  uint8_t slot = 0;          // Its own index.
+  uint8_t slot = 0;  // Its own index.
+  // A receive: somebody reads the memory before it is done, and takes the end
+  // of a line for a sign that the line is there (base/copy_lines.h).
+  bool watched = true;
   MemorySlice memory;        // Borrowed from the application until kDone.
   uint32_t bytes_moved = 0;  // Valid at kDone.
 
@@ -53,7 +56,7 @@ struct RequestQueue : InboxEntry {
 
   // The application's side. A free slot, filled and pushed, or nullptr if all
   // are taken; the caller then rings the engine's inbox.
-  Request* Submit(MemorySlice memory) {
+  Request* Submit(MemorySlice memory, bool watched = true) {
     for (uint32_t i = 0; i < kSlots; ++i) {
       const uint32_t slot = (next_slot + i) % kSlots;
       Request& request = slots[slot];
@@ -64,6 +67,7 @@ struct RequestQueue : InboxEntry {
       next_slot = slot + 1;
       request.slot = static_cast<uint8_t>(slot);
       request.memory = memory;
+      request.watched = watched;
       request.state.store(Request::State::kSubmitted,
                           std::memory_order_relaxed);
       submitted.Push(request.slot);  // Has room: one place for each slot.
