@@ -232,6 +232,83 @@ TEST_P(DatapathConformance, EverythingArrivesWholeAndIntact) {
   EXPECT_EQ(right().counts().truncated, 0u);
 }
 
+// What is shown beforehand is what comes next, and its end goes where it is
+// wanted, and nothing else goes there.
+TEST_P(DatapathConformance, WhatIsShownGoesToItsPlace) {
+  Random random(3);
+  const uint32_t max = left().max_packet_bytes(kRight);
+  const uint32_t burst = left().burst_packets(kRight);
+  uint32_t id = 0;
+  size_t came = 0;
+  for (int round = 0; round < 200 && !HasFailure(); ++round) {
+    std::vector<Parcel> sent;
+    const uint32_t first = id;
+    for (uint64_t n = 1 + random.Below(3 * burst); n > 0; --n) {
+      const uint64_t length =
+          random.Chance(0.5) ? max : 8 + random.Below(max - 8);
+      const auto entropy =
+          static_cast<uint16_t>(random.Below(left().entropies()));
+      sent.push_back(MakeParcel(id++, length, entropy, 16));
+      if (sent.size() * max > kInFlightBytes) break;
+    }
+    std::vector<Bytes> whole;
+    for (const Parcel& parcel : sent) whole.push_back(parcel.bytes);
+    SendAll(left(), kRight, sent);
+    for (size_t left_over = whole.size(); left_over > 0;) {
+      const std::span<RxFront> fronts =
+          random.Chance(0.2) ? std::span<RxFront>() : right().Peek();
+      std::vector<Bytes> memory(fronts.size(),
+                                Bytes(max + 64, std::byte{0xc5}));
+      std::vector<Bytes> shown;
+      std::vector<std::span<std::byte>> places;
+      for (size_t i = 0; i < fronts.size(); ++i) {
+        RxFront& front = fronts[i];
+        ASSERT_LE(front.bytes.size(), front.length);
+        shown.emplace_back(front.bytes.begin(), front.bytes.end());
+        if (random.Chance(0.7)) {
+          front.place = std::span(memory[i]).subspan(
+              32, 1 + random.Below(front.length - 1));
+        }
+        places.push_back(front.place);
+      }
+      std::vector<RxPacket> out(fronts.size() + 1 + random.Below(64));
+      const size_t count = right().Receive(out);
+      ASSERT_GE(count, shown.size());
+      for (size_t i = 0; i < count; ++i) {
+        Bytes bytes(out[i].bytes.begin(), out[i].bytes.end());
+        bytes.insert(bytes.end(), out[i].rest.begin(), out[i].rest.end());
+        const uint32_t one = IdOf(bytes);
+        ASSERT_GE(one, first);
+        ASSERT_LT(one, id);
+        ASSERT_TRUE(bytes == whole[one - first]);
+        if (i < shown.size()) {
+          ASSERT_TRUE(
+              std::equal(shown[i].begin(), shown[i].end(), bytes.begin()));
+          ASSERT_EQ(out[i].rest.data(), places[i].data());
+          ASSERT_EQ(out[i].rest.size(), places[i].size());
+        }
+        if (i >= shown.size()) {
+          ASSERT_TRUE(out[i].rest.empty());
+        }
+      }
+      for (size_t i = 0; i < memory.size(); ++i) {
+        const size_t used = places[i].size();
+        for (size_t at = 0; at < memory[i].size(); ++at) {
+          if (at >= 32 && at < 32 + used) continue;
+          ASSERT_EQ(memory[i][at], std::byte{0xc5}) << at;
+        }
+      }
+      right().Recycle();
+      left_over -= std::min(left_over, count);
+      came += count;
+      if (count == 0 && left_over > 0) {
+        ASSERT_TRUE(wire_->Wait(right(), kPatience)) << "packets were lost";
+      }
+    }
+  }
+  EXPECT_EQ(came, id);
+}
+
 TEST_P(DatapathConformance, PacketsOfOneEntropyStayInOrder) {
   Random random(2);
   const uint32_t max = left().max_packet_bytes(kRight);

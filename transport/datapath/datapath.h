@@ -25,6 +25,14 @@ struct TxPacket {
   RemoteSlice target = {};
 };
 
+// How a packet that waits begins. Whoever knows where its end belongs says so
+// before it is received.
+struct RxFront {
+  std::span<const std::byte> bytes;  // Valid until Receive.
+  uint32_t length = 0;               // Of the whole packet.
+  std::span<std::byte> place;        // Where its last bytes go; empty: nowhere.
+};
+
 struct RxPacket {
   std::span<const std::byte> bytes;  // Valid until Recycle.
   bool ecn_marked = false;           // The network set CE.
@@ -33,6 +41,8 @@ struct RxPacket {
   Duration waited;
   // So many bytes of payload, which are not in `bytes`, were placed by the NIC.
   uint32_t placed_bytes = 0;
+  // The rest of the packet, where its front's `place` wanted it.
+  std::span<const std::byte> rest = {};
 };
 
 // One way over a plane. What was sent over it stays in order, or gets lost.
@@ -124,6 +134,11 @@ class Datapath {
   // Cannot fail: what the system refuses is lost, and counted. At most
   // tx_room() packets, none larger than max_packet_bytes(peer).
   virtual void Send(std::span<const TxPacket> batch) = 0;
+  // What the next Receive will give out first, in this order, as far as it can
+  // be told beforehand. Where a `place` is set, the end of that packet goes
+  // there, and nothing else does. Valid until Receive, which then wants room
+  // for all of them.
+  virtual std::span<RxFront> Peek() { return {}; }
   // Fills up to out.size() and returns how many. What was given out before
   // must have been recycled.
   virtual size_t Receive(std::span<RxPacket> out) = 0;

@@ -389,6 +389,8 @@ void UdpDatapath::Send(std::span<const TxPacket> batch) {
   impl_->Send(batch);
 }
 
+std::span<RxFront> UdpDatapath::Peek() { return impl_->Peek(); }
+
 size_t UdpDatapath::Receive(std::span<RxPacket> out) {
   return impl_->Receive(out);
 }

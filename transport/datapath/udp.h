@@ -11,6 +11,9 @@
 // (UDP_SEGMENT), and trains are received whole (UDP_GRO). Where the system
 // lacks either, single packets are sent and received instead.
 //
+// Peek shows what waits in the socket (SO_PEEK_OFF), one call for all of it, up
+// to the first train: of that only the first header could be seen.
+//
 // What a full socket does not take is copied and waits here, and tx_room() is
 // 0 until it has left: Receive tries again, each time, and poll_fd() becomes
 // readable when that will help. Packets to a peer that is not open are lost,
@@ -59,6 +62,7 @@ class UdpDatapath final : public Datapath {
   bool OpenPeer(PeerId peer, const PlaneAddress& there) override;
   void ClosePeer(PeerId peer) override;
   void Send(std::span<const TxPacket> batch) override;
+  std::span<RxFront> Peek() override;
   size_t Receive(std::span<RxPacket> out) override;
   void Recycle() override;
 

@@ -33,6 +33,8 @@ inline constexpr uint32_t kMaxBatchPackets = 256;
 // cache before the engine reads them.
 inline constexpr uint32_t kArrivals = 16;
 inline constexpr size_t kArrivalBytes = 64 << 10;  // Above any datagram.
+// What Peek shows: room for a few small packets in front of a large one.
+inline constexpr size_t kFrontBytes = 256;
 
 // A file descriptor with one owner.
 class Descriptor {
@@ -77,6 +79,7 @@ struct UdpDatapath::Impl {
   // out, `step` at a time.
   struct Arrival {
     const std::byte* bytes = nullptr;
+    std::span<const std::byte> rest;  // Where its place was.
     uint32_t begin = 0;
     uint32_t end = 0;
     uint32_t step = 0;
@@ -114,9 +117,14 @@ struct UdpDatapath::Impl {
 
   // Receiving: udp_receive.cc.
   void PrepareToReceive();
+  std::span<RxFront> Peek();
   size_t Receive(std::span<RxPacket> out);
   bool Refill();  // False: nothing has come.
-  void Accept(const mmsghdr& message);
+  void StartPeeking();
+  int Ask(size_t most, int flags);  // As recvmmsg into `messages`.
+  void Accept(size_t index);        // What came there.
+  bool WasShown(size_t index) const;
+  static Arrival ReadControls(const msghdr& head, uint32_t length);
   void KeepReadable(bool readable);
 
   UdpOptions options;
@@ -140,8 +148,15 @@ struct UdpDatapath::Impl {
   Descriptor receiver;
   std::unique_ptr<std::byte[]> buffers;  // kArrivals of kArrivalBytes.
   std::array<mmsghdr, kArrivals> messages;
-  std::array<iovec, kArrivals> pieces;
+  std::array<std::array<iovec, 2>, kArrivals> pieces;
   std::array<ArrivalControl, kArrivals> controls;
+  bool peeking = false;  // The system can.
+  // The oldest that wait in the socket, as Peek has seen and shown them.
+  size_t peeked = 0;
+  size_t shown = 0;
+  bool none_waits = false;  // Peek has just asked.
+  std::array<RxFront, kArrivals> fronts;
+  std::array<std::array<std::byte, kFrontBytes>, kArrivals> front_bytes;
   std::array<Arrival, kArrivals> arrivals;
   size_t arrivals_begin = 0;
   size_t arrivals_end = 0;

@@ -3,6 +3,13 @@
 // packets whose ECN bits differ, so one mark per train is exact. Why the
 // kernel's arrival time: a busy engine reads its socket late, and that delay
 // is ours, not the network's; congestion control must be able to take it out.
+//
+// Why to peek: the kernel can copy a payload to where it belongs as well as to
+// a buffer of ours, if it is told before. A socket with SO_PEEK_OFF goes on
+// behind what it has shown, and with MSG_TRUNC that is the next datagram, so
+// one call shows how all begin that wait. Nobody else reads from the socket:
+// what is received next is what was shown. The kernel checks UDP's checksum as
+// it shows, so that what was damaged is gone by then.
 
 #include <netinet/udp.h>
 #include <sys/epoll.h>
@@ -45,16 +52,55 @@ void UdpDatapath::Impl::PrepareToReceive() {
   buffers =
       std::make_unique_for_overwrite<std::byte[]>(kArrivals * kArrivalBytes);
   for (size_t i = 0; i < kArrivals; ++i) {
-    pieces[i] = {buffers.get() + i * kArrivalBytes, kArrivalBytes};
     messages[i] = {};
-    messages[i].msg_hdr.msg_iov = &pieces[i];
-    messages[i].msg_hdr.msg_iovlen = 1;
+    messages[i].msg_hdr.msg_iov = pieces[i].data();
     messages[i].msg_hdr.msg_control = controls[i].bytes;
   }
+  StartPeeking();
+}
+
+// Also from where it was left, if that is not where the socket begins.
+void UdpDatapath::Impl::StartPeeking() {
+  const int offset = 0;
+  peeking = setsockopt(receiver.get(), SOL_SOCKET, SO_PEEK_OFF, &offset,
+                       sizeof offset) == 0;
+}
+
+std::span<RxFront> UdpDatapath::Impl::Peek() {
+  HAWSER_CHECK(!lent);
+  shown = 0;
+  if (!peeking || arrivals_begin < arrivals_end) return {};
+  for (size_t i = 0; i < kArrivals; ++i) {
+    pieces[i][0] = {front_bytes[i].data(), kFrontBytes};
+    messages[i].msg_hdr.msg_iovlen = 1;
+  }
+  const int count = Ask(kArrivals, MSG_PEEK | MSG_TRUNC);
+  none_waits = count < 0 && (errno == EAGAIN || errno == EWOULDBLOCK);
+  peeked = static_cast<size_t>(std::max(count, 0));
+  // What is shown is one packet each: so a train ends it.
+  for (; shown < peeked; ++shown) {
+    const mmsghdr& message = messages[shown];
+    const uint32_t length = message.msg_len;
+    if (ReadControls(message.msg_hdr, length).step != length) break;
+    fronts[shown] = {std::span<const std::byte>(front_bytes[shown])
+                         .first(std::min<size_t>(length, kFrontBytes)),
+                     length,
+                     {}};
+  }
+  return std::span(fronts).first(shown);
+}
+
+int UdpDatapath::Impl::Ask(size_t most, int flags) {
+  for (mmsghdr& message : std::span(messages).first(most)) {
+    message.msg_hdr.msg_controllen = sizeof controls[0].bytes;
+    message.msg_hdr.msg_flags = 0;
+  }
+  return recvmmsg(receiver.get(), messages.data(), static_cast<unsigned>(most),
+                  MSG_DONTWAIT | flags, nullptr);
 }
 
 size_t UdpDatapath::Impl::Receive(std::span<RxPacket> out) {
-  HAWSER_CHECK(!lent);
+  HAWSER_CHECK(!lent && out.size() >= shown);
   if (!waiting.empty()) Retry();
   if (out.empty()) return 0;
   if (arrivals_begin == arrivals_end && !Refill()) return 0;
@@ -65,6 +111,7 @@ size_t UdpDatapath::Impl::Receive(std::span<RxPacket> out) {
     const uint32_t length = std::min(train.step, train.end - train.begin);
     RxPacket& packet = out[given++];
     packet.bytes = {train.bytes + train.begin, length};
+    packet.rest = train.rest;
     packet.ecn_marked = train.ecn_marked;
     packet.waited =
         train.stamp_nanos == 0
@@ -80,30 +127,66 @@ size_t UdpDatapath::Impl::Receive(std::span<RxPacket> out) {
 }
 
 bool UdpDatapath::Impl::Refill() {
-  for (mmsghdr& message : messages) {
-    message.msg_hdr.msg_controllen = sizeof controls[0].bytes;
-    message.msg_hdr.msg_flags = 0;
-  }
   arrivals_begin = arrivals_end = 0;
-  const int count = recvmmsg(receiver.get(), messages.data(), kArrivals,
-                             MSG_DONTWAIT, nullptr);
-  for (int i = 0; i < count; ++i) Accept(messages[static_cast<size_t>(i)]);
+  const size_t most = shown > 0 ? shown : kArrivals;
+  for (size_t i = 0; i < most; ++i) {
+    const std::span<std::byte> place =
+        i < shown ? fronts[i].place : std::span<std::byte>();
+    HAWSER_CHECK(place.empty() || place.size() < fronts[i].length);
+    const size_t before_place =
+        place.empty() ? kArrivalBytes : fronts[i].length - place.size();
+    pieces[i] = {iovec{buffers.get() + i * kArrivalBytes, before_place},
+                 iovec{place.data(), place.size()}};
+    messages[i].msg_hdr.msg_iovlen = place.empty() ? 1 : 2;
+  }
+  const int count =
+      std::exchange(none_waits, false) ? 0 : Ask(most, /*flags=*/0);
+  for (size_t i = 0; static_cast<int>(i) < count; ++i) Accept(i);
+  shown = 0;
+  // What is shown next must be what comes next.
+  if (static_cast<int>(std::exchange(peeked, 0)) > count) StartPeeking();
   if (arrivals_end > 0) return true;
   KeepReadable(false);
   return false;
 }
 
-void UdpDatapath::Impl::Accept(const mmsghdr& message) {
-  const msghdr& head = message.msg_hdr;
+void UdpDatapath::Impl::Accept(size_t index) {
+  const msghdr& head = messages[index].msg_hdr;
+  const uint32_t length = messages[index].msg_len;
   // Without its controls a train cannot be cut where it was coupled.
   if ((head.msg_flags & (MSG_TRUNC | MSG_CTRUNC)) != 0) {
     ++counts.truncated;
     return;
   }
-  Arrival train;
+  Arrival train = ReadControls(head, length);
   train.bytes = static_cast<const std::byte*>(head.msg_iov->iov_base);
-  train.end = message.msg_len;
-  train.step = message.msg_len;
+  train.end = length;
+  if (head.msg_iovlen > 1) {
+    train.rest = fronts[index].place;
+    train.end -= static_cast<uint32_t>(train.rest.size());
+    if (length != fronts[index].length || train.step != length ||
+        !WasShown(index)) {
+      // This is another one: somebody else reads from our socket.
+      ++counts.truncated;
+      return;
+    }
+    train.step = train.end;
+  }
+  arrivals[arrivals_end++] = train;
+}
+
+// What has come begins as what was shown.
+bool UdpDatapath::Impl::WasShown(size_t index) const {
+  const size_t bytes = std::min(fronts[index].bytes.size(),
+                                messages[index].msg_hdr.msg_iov->iov_len);
+  return std::memcmp(messages[index].msg_hdr.msg_iov->iov_base,
+                     fronts[index].bytes.data(), bytes) == 0;
+}
+
+UdpDatapath::Impl::Arrival UdpDatapath::Impl::ReadControls(const msghdr& head,
+                                                           uint32_t length) {
+  Arrival train;
+  train.step = length;
   // CMSG_NXTHDR wants a header that it may change, and does not change it.
   auto* mutable_head = const_cast<msghdr*>(&head);
   for (cmsghdr* control = CMSG_FIRSTHDR(mutable_head); control != nullptr;
@@ -121,7 +204,7 @@ void UdpDatapath::Impl::Accept(const mmsghdr& message) {
       train.stamp_nanos = Nanos(Read<timespec>(control));
     }
   }
-  arrivals[arrivals_end++] = train;
+  return train;
 }
 
 void UdpDatapath::Impl::KeepReadable(bool readable) {

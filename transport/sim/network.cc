@@ -202,17 +202,42 @@ void SimDatapath::OnArrival(std::vector<std::byte> bytes, bool marked) {
   mail_.push_back({std::move(bytes), marked, now_, 0});
 }
 
+std::span<RxFront> SimDatapath::Peek() {
+  HAWSER_CHECK(lent_.empty());
+  fronts_.clear();
+  if (options_.front_bytes == 0) return {};
+  constexpr size_t kMostShown = 16;
+  for (const Letter& letter : mail_) {
+    if (fronts_.size() == kMostShown) break;
+    const std::span<const std::byte> bytes = letter.bytes;
+    fronts_.push_back(
+        {bytes.first(std::min<size_t>(bytes.size(), options_.front_bytes)),
+         static_cast<uint32_t>(bytes.size()),
+         {}});
+  }
+  return fronts_;
+}
+
+// As a kernel does, it writes to all places before anybody has seen the first.
 size_t SimDatapath::Receive(std::span<RxPacket> out) {
   HAWSER_CHECK(lent_.empty());
+  HAWSER_CHECK(out.size() >= fronts_.size());
   const size_t count = std::min(out.size(), mail_.size());
   for (size_t i = 0; i < count; ++i) {
     lent_.push_back(std::move(mail_.front()));
     mail_.pop_front();
   }
   for (size_t i = 0; i < count; ++i) {
-    out[i] = {lent_[i].bytes, lent_[i].marked, now_ - lent_[i].arrived_at,
-              lent_[i].placed_bytes};
+    const std::span<const std::byte> bytes = lent_[i].bytes;
+    const std::span<std::byte> place =
+        i < fronts_.size() ? fronts_[i].place : std::span<std::byte>();
+    HAWSER_CHECK(place.empty() || place.size() < bytes.size());
+    const auto end = bytes.last(place.size());
+    std::copy(end.begin(), end.end(), place.begin());
+    out[i] = {bytes.first(bytes.size() - place.size()), lent_[i].marked,
+              now_ - lent_[i].arrived_at, lent_[i].placed_bytes, place};
   }
+  fronts_.clear();
   return count;
 }
 

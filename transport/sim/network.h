@@ -135,6 +135,8 @@ struct SimDatapathOptions {
   double defers = 0;  // The chance that one Send uses up all of it.
   // The NIC places payload that has a target, so much at most; 0: it cannot.
   uint32_t max_placed_bytes = 0;
+  // Peek shows so much of a datagram; 0: nothing.
+  uint32_t front_bytes = 0;
 };
 
 // The fourth door: into a Network.
@@ -162,6 +164,7 @@ class SimDatapath final : public Datapath {
   bool OpenPeer(PeerId peer, const PlaneAddress& there) override;
   void ClosePeer(PeerId peer) override { peers_.erase(peer); }
   void Send(std::span<const TxPacket> batch) override;
+  std::span<RxFront> Peek() override;
   size_t Receive(std::span<RxPacket> out) override;
   void Recycle() override { lent_.clear(); }
   bool CanPlace(const Way& way, const RemoteSlice& target) const override;
@@ -224,6 +227,7 @@ class SimDatapath final : public Datapath {
   std::deque<Way> buried_;
   std::deque<PlaneControl> controls_;  // For another plane to carry.
   std::deque<Letter> mail_;
+  std::vector<RxFront> fronts_;  // Of the first of them.
   std::vector<Letter> lent_;
 };
 
