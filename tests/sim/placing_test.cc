@@ -1,6 +1,8 @@
 // The far NIC places the payload, and must never do so too late: what it writes
 // where a buffer is done, or closed, shows in the buffer (Stream scribbles over
-// each as soon as it has it back). docs/decisions/0017 has the rules.
+// each as soon as it has it back). docs/decisions/0017 has the rules. The same
+// goes for a system that places what it has been told to, before we have seen
+// it.
 #include <algorithm>
 #include <utility>
 
@@ -216,6 +218,88 @@ TEST(Placing, no_seed_writes_astray) {
     back.ExpectAllOk();
     if (HasFailure()) return;
   }
+}
+
+// --- The system places -----------------------------------------------------
+
+HostOptions PeekingHost() {
+  HostOptions host = UsualHost();
+  host.config.peek_bytes = 512;
+  host.datapath.front_bytes = 256;
+  return host;
+}
+
+TEST(Peeking, all_is_well__most_of_what_nobody_watches_is_placed) {
+  World world(2, PeekingHost());
+  Stream stream(world, 0, 1, 64, kMessage);
+  stream.watched = false;
+  ASSERT_TRUE(Finish(world, {&stream}));
+  stream.ExpectAllOk();
+  EXPECT_GT(world.metrics(1).bytes_placed.value(), 63u * kMessage);
+  EXPECT_EQ(world.metrics(1).packets_malformed.value(), 0u);
+}
+
+// The system promises no order of bytes, and who polls needs one.
+TEST(Peeking, somebody_watches__nothing_is_placed) {
+  World world(2, PeekingHost());
+  Stream watched(world, 0, 1, 64, kMessage);
+  Stream stream(world, 0, 1, 1, kMessage);
+  stream.watched = false;
+  ASSERT_TRUE(Finish(world, {&watched, &stream}));
+  watched.ExpectAllOk();
+  stream.ExpectAllOk();
+  EXPECT_LE(world.metrics(1).bytes_placed.value(), 1u * kMessage);
+  World alone(2, PeekingHost());
+  Stream other(alone, 0, 1, 64, kMessage);
+  ASSERT_TRUE(Finish(alone, {&other}));
+  EXPECT_EQ(alone.metrics(1).bytes_placed.value(), 0u);
+}
+
+// Packets come twice, side by side and long afterwards, on paths that race and
+// lose: what is done is never touched again.
+TEST(Peeking, late_and_double_packets__write_into_nobodys_memory) {
+  uint64_t placed = 0, duplicates = 0;
+  for (uint64_t seed = 1; seed <= 25; ++seed) {
+    SCOPED_TRACE(testing::Message() << "seed " << seed);
+    World world(2, PeekingHost(), seed);
+    world.ForBoth(0, 1, [](LinkModel& link) {
+      link.loss = 0.01;
+      link.duplicate = 0.2;
+      link.echo = 0.2;
+      link.overtake = 0.1;
+      link.jitter = Duration::Micros(30);
+    });
+    Stream stream(world, 0, 1, 40, 96 * 1024);
+    Stream longer(world, 1, 0, 20, 64 * 1024, /*capacity=*/96 * 1024);
+    Stream closed(world, 0, 1, 40, 96 * 1024);
+    for (Stream* one : {&stream, &longer, &closed}) one->watched = false;
+    world.sim.At(world.sim.now() + Duration::Micros(700),
+                 [&] { closed.CloseReceiver(); });
+    ASSERT_TRUE(Finish(world, {&stream, &longer, &closed}));
+    world.Wait(Duration::Millis(60));
+    stream.ExpectAllOk();
+    longer.ExpectAllOk();
+    closed.ExpectUntouched();
+    placed += world.metrics(1).bytes_placed.value();
+    duplicates += world.metrics(1).packets_duplicate.value();
+    if (HasFailure()) return;
+  }
+  EXPECT_GT(placed, 25u * 20 * 96 * 1024);
+  EXPECT_GT(duplicates, 1000u);
+}
+
+// A check over the payload can be made of what is here alone.
+TEST(Peeking, a_checked_payload__is_not_placed) {
+  HostOptions host = PeekingHost();
+  host.config.checksum = "payload";
+  World world(2, host);
+  world.ForBoth(0, 1, [](LinkModel& link) { link.corrupt = 0.05; });
+  Stream stream(world, 0, 1, 64, kMessage);
+  stream.watched = false;
+  ASSERT_TRUE(Finish(world, {&stream}));
+  stream.ExpectAllOk();
+  EXPECT_EQ(world.metrics(1).bytes_placed.value(), 0u);
+  EXPECT_GT(world.metrics(1).packets_malformed.value(), 10u);
 }
 
 }  // namespace

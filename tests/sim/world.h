@@ -131,6 +131,7 @@ class Stream {
     }
   };
   End sends, receives;
+  bool watched = true;  // Of every receive that is yet to be posted.
 
   const SimFlow& flow() const { return flow_; }
   size_t messages() const { return sent_.size(); }
@@ -180,7 +181,8 @@ class Stream {
     }
     while (receives.may_post && !receives.closed &&
            receives.posted < sent_.size()) {
-      Request* request = sim_.Receive(flow_, received_[receives.posted]);
+      Request* request =
+          sim_.Receive(flow_, received_[receives.posted], watched);
       if (request == nullptr) break;
       receives.open.push_back({request, receives.posted++});
     }

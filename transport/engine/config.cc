@@ -172,6 +172,11 @@ std::vector<ConfigRow> MakeRows() {
              "The most payload of one packet, where the path's MTU allows "
              "it; cut to a multiple of 16, and from 16 KiB on of 128. Where "
              "a NIC places the bytes, it has a measure of its own."),
+      Number("HAWSER_PEEK_BYTES", "bytes", &Config::peek_bytes, 1, 65'536,
+             "udp: a packet with so much payload is looked at before it is "
+             "received, so that the system can put the payload where it "
+             "belongs, if nobody reads there before it is complete. 65536: "
+             "none is."),
       Choice("HAWSER_CHECKSUM", &Config::checksum, {"header", "payload"},
              "What our own check covers, beside UDP's checksum: the header "
              "always, the payload if asked."),

@@ -110,8 +110,8 @@ FlowEnd::~FlowEnd() {
   runner_->Wake();
 }
 
-Request* FlowEnd::Submit(MemorySlice memory) {
-  Request* request = record_->queue.Submit(memory);
+Request* FlowEnd::Submit(MemorySlice memory, bool watched) {
+  Request* request = record_->queue.Submit(memory, watched);
   if (request == nullptr) return nullptr;
   runner_->Ring(&record_->queue);
   return request;

@@ -43,7 +43,9 @@ class FlowEnd {
   // Sends, or receives into, `memory`, which stays the application's but is
   // borrowed until the request is done. nullptr: all
   // RequestQueue::kSlots requests are taken; test some and try again.
-  Request* Submit(MemorySlice memory);
+  // `watched`: somebody reads what is received before the request is done, as
+  // NCCL's LL128 does. Lines then appear in order, at the price of a copy.
+  Request* Submit(MemorySlice memory, bool watched = true);
   // True when the request is done; it is then gone.
   bool Test(Request* request, Request::Outcome* outcome, uint32_t* bytes_moved);
   // As the endpoint's.

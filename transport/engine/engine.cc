@@ -30,6 +30,7 @@ Engine::Engine(const Config& config, const wire::EndpointIdentity& identity,
       },
       peer_timeout_(Duration::Millis(config.peer_timeout_ms)),
       check_payload_(config.checksum == "payload"),
+      peek_bytes_(static_cast<uint32_t>(config.peek_bytes)),
       data_header_bytes_(static_cast<uint32_t>(
           wire::kDataHeaderBytes +
           (check_payload_ ? wire::kPayloadWordBytes : 0))),

@@ -107,6 +107,8 @@ class Engine {
   static constexpr Duration kLeavingGrace = Duration::Millis(100);
   // What is smaller travels with its header, which is one packet and not two.
   static constexpr uint32_t kLeastPlacedBytes = 1024;
+  // So many receives are looked at beforehand after one that was worth it.
+  static constexpr int kPeeks = 16;
   // A new way to a path that stays silent costs a queue pair on both sides.
   static constexpr Duration kRebirthPause = Duration::Seconds(1);
   // Signs of life asked for per peer timeout, and how many must have gone
@@ -117,7 +119,11 @@ class Engine {
 
   // inbound.cc
   bool Receive(Time now);  // True: some came. Sets more_mail_.
-  void OnPacket(std::span<const std::byte> bytes, const RxPacket& datagram,
+  void FindPlaces(std::span<RxFront> fronts);
+  std::span<std::byte> PlaceOf(const RxFront& front);
+  // All of its payload may lie in `rest`.
+  void OnPacket(std::span<const std::byte> bytes,
+                std::span<const std::byte> rest, const RxPacket& datagram,
                 Time now);
   // Whose packet it seems to be, and what it takes for granted. nullptr:
   // nobody's that we could answer.
@@ -214,6 +220,7 @@ class Engine {
   const PathOptions path_options_;
   const Duration peer_timeout_;
   const bool check_payload_;
+  const uint32_t peek_bytes_;
   const uint32_t data_header_bytes_;
   uint64_t seed_;
   Random random_;
@@ -233,6 +240,7 @@ class Engine {
   std::vector<Stage> stages_;         // One per plane.
   std::vector<std::byte> padding_;    // What a padded probe carries.
   Time last_heard_;
+  int peeks_left_ = 0;
   bool more_mail_ = false;  // A plane had more than one batch...
   Time more_mail_since_;    // ...and has had, at every turn since.
 };

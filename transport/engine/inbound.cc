@@ -17,11 +17,15 @@ bool Engine::Receive(Time now) {
   if (!std::exchange(more_mail_, false)) more_mail_since_ = now;
   std::array<RxPacket, kReceiveBatch> batch;
   for (Datapath* const& plane : planes_) {
+    if (peeks_left_ > 0) FindPlaces(plane->Peek());
     const size_t count = plane->Receive(batch);
+    if (count > 0 && peeks_left_ > 0) --peeks_left_;
     for (const RxPacket& datagram : std::span(batch).first(count)) {
-      wire::BundleReader packets(datagram.bytes);
+      wire::BundleReader packets(datagram.bytes, datagram.rest.size());
       while (const auto packet = packets.Next()) {
-        OnPacket(*packet, datagram, now);
+        OnPacket(*packet,
+                 packets.at_last() ? datagram.rest : std::span<std::byte>(),
+                 datagram, now);
       }
     }
     plane->Recycle();
@@ -32,8 +36,47 @@ bool Engine::Receive(Time now) {
   return any;
 }
 
+// Two copies may wait side by side, and are both new as long as none has been
+// received.
+void Engine::FindPlaces(std::span<RxFront> fronts) {
+  for (size_t i = 0; i < fronts.size(); ++i) {
+    const std::span<std::byte> place = PlaceOf(fronts[i]);
+    const bool taken = std::any_of(
+        fronts.begin(), fronts.begin() + static_cast<ptrdiff_t>(i),
+        [place](const RxFront& before) {
+          return before.place.data() < place.data() + place.size() &&
+                 place.data() < before.place.data() + before.place.size();
+        });
+    if (!taken) fronts[i].place = place;
+  }
+}
+
+// The judgement of OnPacket, before any byte has been touched, on what has
+// arrived and not been received.
+std::span<std::byte> Engine::PlaceOf(const RxFront& front) {
+  if (front.length < peek_bytes_) return {};
+  const size_t rest_bytes = front.length - front.bytes.size();
+  wire::BundleReader packets(front.bytes, rest_bytes);
+  std::span<const std::byte> last;
+  while (const auto packet = packets.Next()) last = *packet;
+  const auto prologue = wire::DecodePrologue(last);
+  if (!prologue || prologue->kind != wire::PacketKind::kData) return {};
+  wire::Expected expected;
+  const Peer* const peer = FindSender(*prologue, &expected);
+  if (peer == nullptr || prologue->path.value >= peer->paths.size()) return {};
+  const Path& path = peer->paths[prologue->path.value];
+  expected.number = path.expected();
+  const auto header =
+      wire::DecodeFront(last, *prologue, peer->rx_key, expected, rest_bytes);
+  if (!header || header->cargo.placed || !path.IsNew(header->number)) return {};
+  const FlowRecord* record = FindReceive(*peer, header->cargo.flow);
+  if (record == nullptr) return {};
+  return record->receive->PlaceOf(header->cargo, header->last);
+}
+
 void Engine::OnPacket(std::span<const std::byte> bytes,
-                      const RxPacket& datagram, Time now) {
+                      std::span<const std::byte> rest, const RxPacket& datagram,
+                      Time now) {
   const auto prologue = wire::DecodePrologue(bytes);
   if (!prologue) return metrics_.packets_malformed.Add(1);
   wire::Expected expected;
@@ -64,7 +107,7 @@ void Engine::OnPacket(std::span<const std::byte> bytes,
   Path& path = peer.paths[prologue->path.value];
   expected.number = path.expected();
   const auto decoded =
-      wire::DecodePacket(bytes, *prologue, peer.rx_key, expected);
+      wire::DecodePacket(bytes, *prologue, peer.rx_key, expected, rest);
   if (!decoded ||
       // What the packet says of its payload, and what the NIC did.
       (decoded->header.cargo.placed ? decoded->header.cargo.length : 0) !=
@@ -132,7 +175,10 @@ void Engine::OnCargo(Peer& peer, const wire::DecodedPacket& packet, Time now) {
                   : record->receive->OnData(cargo, last, packet.payload)) {
         case ReceiveFlow::Placed::kNew:
           metrics_.bytes_received.Add(cargo.length);
-          if (cargo.placed) metrics_.bytes_placed.Add(cargo.length);
+          if (packet.home) metrics_.bytes_placed.Add(cargo.length);
+          if (cargo.length >= peek_bytes_ && !record->receive->watched()) {
+            peeks_left_ = kPeeks;
+          }
           UpdateBusy(*record, now);
           return;
         case ReceiveFlow::Placed::kDuplicate:

@@ -40,7 +40,8 @@ std::span<const MetricRow> EngineMetricRows() {
       {"bytes_received", &EngineMetrics::bytes_received,
        "Payload that was placed in receive buffers."},
       {"bytes_placed", &EngineMetrics::bytes_placed,
-       "Of those, payload that the NIC put there."},
+       "Of those, payload that the NIC or the system put there, and no copy of "
+       "ours."},
       {"paths_suspected", &EngineMetrics::paths_suspected,
        "Times a path fell silent and its cargo moved to others."},
       {"paths_reopened", &EngineMetrics::paths_reopened,

@@ -32,6 +32,7 @@ class Planner {
     DrawLinks();
     DrawRounds();
     DrawEnds();
+    DrawPeeks();
     return std::move(plan_);
   }
 
@@ -68,6 +69,7 @@ class Planner {
   SidePlan DrawSide();
   uint32_t DrawSize(int64_t budget_bytes);
   void DrawEnds();
+  void DrawPeeks();
 
   Random random_;
   Plan plan_;
@@ -370,6 +372,18 @@ std::string ToString(const SidePlan& side) {
                       ToString(side.close));
 }
 
+// Who looks ahead, and where nobody else does. The last to be drawn: what comes
+// before is as it was when there was no such thing.
+void Planner::DrawPeeks() {
+  for (HostOptions& host : plan_.hosts) {
+    host.config.peek_bytes = OneOf({1, 1, 128, 1024, 65'536});
+    host.datapath.front_bytes = OneOf({0u, 24u, 256u, 256u});
+  }
+  for (auto& flows : plan_.rounds) {
+    for (FlowPlan& flow : flows) flow.receiver.watched = random_.Chance(0.3);
+  }
+}
+
 }  // namespace
 
 Plan MakePlan(uint64_t seed) { return Planner(seed).Make(); }
@@ -386,7 +400,8 @@ std::string ToString(const Plan& plan) {
         config.window_per, ", window ", config.window_bytes, ", target us ",
         config.target_delay_us, ", ack delay us ", config.ack_delay_us,
         ", rto min us ", config.rto_min_us, ", packet ", config.packet_bytes,
-        ", check ", config.checksum, "; entropies ", host.datapath.entropies,
+        ", check ", config.checksum, ", peek ", config.peek_bytes, " front ",
+        host.datapath.front_bytes, "; entropies ", host.datapath.entropies,
         ", mtu ", host.datapath.max_packet_bytes, ", burst ",
         host.datapath.burst_packets, ", room ", host.datapath.room, ", defers ",
         host.datapath.defers, "\n");

@@ -24,6 +24,7 @@ struct SidePlan {
   uint32_t batch = 1;                // Requests in a row, at most...
   Duration pause_max;                // ...before a pause of up to this.
   Duration close = Duration::Max();  // In the middle, whatever is open.
+  bool watched = true;               // See Request.
 };
 
 struct FlowPlan {

@@ -110,16 +110,18 @@ Request* Simulator::Send(const SimFlow& flow,
                 {const_cast<std::byte*>(bytes.data()), bytes.size()});
 }
 
-Request* Simulator::Receive(const SimFlow& flow, std::span<std::byte> bytes) {
-  return Submit(flow.receive, flow.to, bytes);
+Request* Simulator::Receive(const SimFlow& flow, std::span<std::byte> bytes,
+                            bool watched) {
+  return Submit(flow.receive, flow.to, bytes, watched);
 }
 
 Request* Simulator::Submit(FlowRecord* record, int host,
-                           std::span<std::byte> bytes) {
+                           std::span<std::byte> bytes, bool watched) {
   Request* request = record->queue.Submit(
       {bytes.data(), static_cast<uint32_t>(bytes.size()),
        // All memory is registered where that makes a difference.
-       hosts_[host]->options.max_placed_bytes > 0 ? 1u : 0u});
+       hosts_[host]->options.max_placed_bytes > 0 ? 1u : 0u},
+      watched);
   if (request == nullptr) return nullptr;
   hosts_[host]->engine->inbox().Ring(&record->queue);
   Due(host, now_);

@@ -53,9 +53,11 @@ class Simulator {
   void Kill(int host) { Pause(host, Time::Never()); }
   // As FlowEnd: nullptr when no slot is free.
   Request* Send(const SimFlow& flow, std::span<const std::byte> bytes);
-  Request* Receive(const SimFlow& flow, std::span<std::byte> bytes);
+  Request* Receive(const SimFlow& flow, std::span<std::byte> bytes,
+                   bool watched = true);
   // The same, for either half.
-  Request* Submit(FlowRecord* record, int host, std::span<std::byte> bytes);
+  Request* Submit(FlowRecord* record, int host, std::span<std::byte> bytes,
+                  bool watched = true);
 
   // C. Turns engines and delivers packets until `done` says so; it is asked
   // after every step, and may submit and test requests. False: `limit` of

@@ -253,7 +253,8 @@ void Run::Post(Side& side) {
       std::copy(content.begin(), content.end(), buffer.bytes().begin());
     }
     // Its bytes stay where they are when it is moved.
-    Request* request = sim_.Submit(side.record, side.host, buffer.bytes());
+    Request* request =
+        sim_.Submit(side.record, side.host, buffer.bytes(), side.plan->watched);
     if (request == nullptr) return;  // All slots are taken: later.
     side.buffers.push_back(std::move(buffer));
     side.open.push_back({request, message, sim_.now()});
