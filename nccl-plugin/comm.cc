@@ -53,8 +53,18 @@ void Comm::Unregister(void* mhandle) {
       static_cast<uint32_t>(reinterpret_cast<uintptr_t>(mhandle)));
 }
 
+// NCCL polls the buffers of its LL and LL128 protocols while they are being
+// filled, and marks their receives, unless it was told not to: so those without
+// a mark are known not to be watched once one had it.
+nccl::Result Comm::Receive(void* memory, size_t bytes, void* mhandle,
+                           bool marked, void** request) {
+  if (marked) marks_->store(true, std::memory_order_relaxed);
+  const bool watched = marked || !marks_->load(std::memory_order_relaxed);
+  return Start(memory, bytes, mhandle, watched, request);
+}
+
 nccl::Result Comm::Start(void* memory, size_t bytes, void* mhandle,
-                         void** request) {
+                         bool watched, void** request) {
   *request = nullptr;
   const bool sends = direction_ == Direction::kSend;
   const char* const call = sends ? "isend" : "irecv";
@@ -71,7 +81,8 @@ nccl::Result Comm::Start(void* memory, size_t bytes, void* mhandle,
   }
   Request* started = flow_->Submit(
       {static_cast<std::byte*>(memory), static_cast<uint32_t>(bytes),
-       static_cast<uint32_t>(reinterpret_cast<uintptr_t>(mhandle))});
+       static_cast<uint32_t>(reinterpret_cast<uintptr_t>(mhandle))},
+      watched);
   if (started == nullptr) return nccl::Result::kSuccess;
   CommRequest& slot = requests_[started->slot];
   slot = {this, started, static_cast<uint32_t>(bytes), nccl::Result::kSuccess};
@@ -146,7 +157,8 @@ nccl::Result ListenComm::Accept(void** recv_comm) {
   auto flow = listener_->Accept();
   if (!flow.ok()) return FailWith(*home_, flow.status(), "accept");
   if (*flow == nullptr) return nccl::Result::kSuccess;
-  auto comm = std::make_unique<Comm>(*std::move(flow), Direction::kReceive);
+  auto comm = std::make_unique<Comm>(*std::move(flow),
+                                     Devices::Get().MarksOf(context_));
   *recv_comm = comm.get();
   Devices::Get().Hold(std::move(comm), Devices::State::kEstablished, context_);
   return nccl::Result::kSuccess;
@@ -175,7 +187,7 @@ nccl::Result Connect(const void* context, int dev, void* handle,
   if (flow.ok() && *flow == nullptr) return nccl::Result::kSuccess;
   std::memset(bytes + kListenHandleBytes, 0, sizeof(note));
   if (flow.ok()) {
-    auto comm = std::make_unique<Comm>(*std::move(flow), Direction::kSend);
+    auto comm = std::make_unique<Comm>(*std::move(flow));
     *send_comm = comm.get();
     devices.Hold(std::move(comm), Devices::State::kEstablished, context);
   }

@@ -32,23 +32,38 @@ struct CommRequest {
 // A send comm or a receive comm.
 class Comm {
  public:
-  Comm(std::unique_ptr<FlowEnd> flow, Direction direction)
-      : home_(&Devices::Get()), flow_(std::move(flow)), direction_(direction) {}
+  explicit Comm(std::unique_ptr<FlowEnd> flow)
+      : home_(&Devices::Get()),
+        flow_(std::move(flow)),
+        direction_(Direction::kSend) {}
+  Comm(std::unique_ptr<FlowEnd> flow, Devices::Marks marks)
+      : home_(&Devices::Get()),
+        flow_(std::move(flow)),
+        direction_(Direction::kReceive),
+        marks_(std::move(marks)) {}
 
   // isend, irecv. *request == nullptr: no slot is free, or nothing was
   // started; NCCL will call again.
   // `mhandle` is what Register gave for memory that this is part of.
-  nccl::Result Start(void* memory, size_t bytes, void* mhandle, void** request);
+  nccl::Result Send(void* memory, size_t bytes, void* mhandle, void** request) {
+    return Start(memory, bytes, mhandle, /*watched=*/false, request);
+  }
+  // `marked`: with kOptionalRecvCompletion.
+  nccl::Result Receive(void* memory, size_t bytes, void* mhandle, bool marked,
+                       void** request);
   void* Register(void* memory, size_t bytes);
   void Unregister(void* mhandle);
   nccl::Result Test(CommRequest& request, int* done, int* size);
 
  private:
+  nccl::Result Start(void* memory, size_t bytes, void* mhandle, bool watched,
+                     void** request);
   nccl::Result Fail(CommRequest& request, Request::Outcome outcome);
 
   const Devices* const home_;
   std::unique_ptr<FlowEnd> flow_;
   const Direction direction_;
+  const Devices::Marks marks_;  // Of receives.
   std::array<CommRequest, RequestQueue::kSlots> requests_;
 };
 

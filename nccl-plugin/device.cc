@@ -223,6 +223,12 @@ void Devices::End(const void* context) {
   CloseIfUnused();
 }
 
+Devices::Marks Devices::MarksOf(const void* context) {
+  std::lock_guard<std::mutex> lock(mutex_);
+  const auto found = contexts_.find(context);
+  return found != contexts_.end() ? found->second->marks : Context().marks;
+}
+
 int Devices::count() {
   std::lock_guard<std::mutex> lock(mutex_);
   return static_cast<int>(devices_.size());

@@ -54,6 +54,13 @@ class Devices {
   // it gets a warning if that is not what these have.
   void AskForTrafficClass(int wanted);
 
+  // Has NCCL, in this context, marked a receive whose buffer is watched? Then
+  // it marks all of them, for it asks its environment once
+  // (NCCL_NET_OPTIONAL_RECV_COMPLETION). Without a context, a new answer, for
+  // one comm: before v11 nobody can tell which of them belong together.
+  using Marks = std::shared_ptr<std::atomic<bool>>;
+  Marks MarksOf(const void* context);
+
   int count();
   const Device* device(int dev);  // Null: no such device.
   // The device's endpoint, made if need be. InvalidArgument: no such device.
@@ -79,8 +86,10 @@ class Devices {
   void Log(nccl::LogLevel level, const std::string& line) const;
 
  private:
-  // A communicator of NCCL's. That it is there is all there is to know.
-  struct Context {};
+  // A communicator of NCCL's.
+  struct Context {
+    Marks marks = std::make_shared<std::atomic<bool>>(false);
+  };
   struct Holding {
     std::shared_ptr<void> held;  // Shared with nobody: it remembers its type.
     State state = State::kHalfOpen;

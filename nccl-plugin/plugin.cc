@@ -156,7 +156,7 @@ Result Unregister(void* comm, void* mhandle) {
 // irecv, as maxRecvs says, messages meet buffers in their order.
 Result Isend(void* comm, void* memory, size_t bytes, int /*tag*/, void* mhandle,
              void** request) {
-  return static_cast<Comm*>(comm)->Start(memory, bytes, mhandle, request);
+  return static_cast<Comm*>(comm)->Send(memory, bytes, mhandle, request);
 }
 Result IsendV6(void* comm, void* memory, int bytes, int tag, void* mhandle,
                void** request) {
@@ -167,22 +167,34 @@ Result IsendV10(void* comm, void* memory, size_t bytes, int tag, void* mhandle,
   return Isend(comm, memory, bytes, tag, mhandle, request);
 }
 
+// Marked: *request as it was found says so.
 template <class Size>
-Result Irecv(void* comm, int n, void** memory, Size* sizes, int* /*tags*/,
-             void** mhandles, void** request) {
+Result Receive(void* comm, int n, void** memory, Size* sizes, void** mhandles,
+               bool marked, void** request) {
   *request = nullptr;
   if (n != 1) {
     Devices::Get().Log(nccl::LogLevel::kWarn,
                        "irecv: expected one buffer, as maxRecvs says");
     return Result::kInvalidArgument;
   }
-  return static_cast<Comm*>(comm)->Start(
+  return static_cast<Comm*>(comm)->Receive(
       memory[0], static_cast<size_t>(sizes[0]),
-      mhandles != nullptr ? mhandles[0] : nullptr, request);
+      mhandles != nullptr ? mhandles[0] : nullptr, marked, request);
+}
+// What stands in *request means nothing yet.
+Result IrecvV6(void* comm, int n, void** memory, int* sizes, int*,
+               void** mhandles, void** request) {
+  return Receive(comm, n, memory, sizes, mhandles, /*marked=*/false, request);
+}
+Result IrecvV9(void* comm, int n, void** memory, size_t* sizes, int*,
+               void** mhandles, void** request) {
+  const bool marked =
+      reinterpret_cast<uintptr_t>(*request) == nccl::kOptionalRecvCompletion;
+  return Receive(comm, n, memory, sizes, mhandles, marked, request);
 }
 Result IrecvV10(void* comm, int n, void** memory, size_t* sizes, int* tags,
                 void** mhandles, void**, void** request) {
-  return Irecv(comm, n, memory, sizes, tags, mhandles, request);
+  return IrecvV9(comm, n, memory, sizes, tags, mhandles, request);
 }
 
 // Bytes in host memory are there when the receive is done.
@@ -250,7 +262,7 @@ HAWSER_EXPORT const nccl::v6::Net ncclNetPlugin_v6 = {
     .regMrDmaBuf = nullptr,
     .deregMr = Unregister,
     .isend = IsendV6,
-    .irecv = Irecv<int>,
+    .irecv = IrecvV6,
     .iflush = Iflush,
     .test = Test,
     .closeSend = CloseComm,
@@ -270,7 +282,7 @@ HAWSER_EXPORT const nccl::v7::Net ncclNetPlugin_v7 = {
     .regMrDmaBuf = nullptr,
     .deregMr = Unregister,
     .isend = IsendV6,
-    .irecv = Irecv<int>,
+    .irecv = IrecvV6,
     .iflush = Iflush,
     .test = Test,
     .closeSend = CloseComm,
@@ -292,7 +304,7 @@ HAWSER_EXPORT const nccl::v8::Net ncclNetPlugin_v8 = {
     .regMrDmaBuf = nullptr,
     .deregMr = Unregister,
     .isend = IsendV6,
-    .irecv = Irecv<int>,
+    .irecv = IrecvV6,
     .iflush = Iflush,
     .test = Test,
     .closeSend = CloseComm,
@@ -314,7 +326,7 @@ HAWSER_EXPORT const nccl::v9::Net ncclNetPlugin_v9 = {
     .regMrDmaBuf = nullptr,
     .deregMr = Unregister,
     .isend = Isend,
-    .irecv = Irecv<size_t>,
+    .irecv = IrecvV9,
     .iflush = Iflush,
     .test = Test,
     .closeSend = CloseComm,
