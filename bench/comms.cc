@@ -120,6 +120,55 @@ void Comms::Open(Bootstrap* bootstrap) {
            sends_.size() + recvs_.size(), shape_.timeout_s);
     }
   }
+  if (net_->has_marks()) Greet(bootstrap);
+}
+
+// Where NCCL watches a buffer it marks the receive, and a plugin may learn from
+// the first mark that others are not watched; ours never are. In NCCL it comes
+// with the first small message. Here it comes with an empty one over each comm,
+// which may be called received before it is.
+void Comms::Greet(Bootstrap* bootstrap) {
+  struct Greeting {
+    void* request = nullptr;
+    bool done = false;
+  };
+  std::vector<Greeting> out(sends_.size()), in(recvs_.size());
+  const auto get_on = [&](const Comm& comm, Greeting* greeting,
+                          const auto& start) {
+    if (greeting->done) return 0;
+    if (greeting->request == nullptr) start(&greeting->request);
+    if (greeting->request == nullptr) return 0;
+    int done = 0, size = 0;
+    Require(net_->Test(greeting->request, &done, &size), "test", comm);
+    greeting->done = done != 0;
+    return done != 0 ? 1 : 0;
+  };
+  const auto deadline =
+      std::chrono::steady_clock::now() + std::chrono::seconds(shape_.timeout_s);
+  for (size_t missing = sends_.size() + recvs_.size(); missing > 0;) {
+    const size_t before = missing;
+    for (size_t i = 0; i < sends_.size(); ++i) {
+      const RecvComm& from = recvs_[i];
+      missing -= get_on(from, &in[i], [&](void** request) {
+        Require(net_->Irecv(from.plugin_comm, from.slots.get(), from.slot_bytes,
+                            from.tag, from.region, /*marked=*/true, request),
+                "irecv", from);
+      });
+      const SendComm& to = sends_[i];
+      missing -= get_on(to, &out[i], [&](void** request) {
+        Require(net_->Isend(to.plugin_comm, to.slots.get(), 0, to.tag,
+                            to.region, request),
+                "isend", to);
+      });
+    }
+    if (missing < before) continue;
+    sched_yield();
+    bootstrap->CheckAllHere();
+    if (std::chrono::steady_clock::now() > deadline) {
+      Fail("%zu of %zu first messages not there after %d s", missing,
+           sends_.size() + recvs_.size(), shape_.timeout_s);
+    }
+  }
 }
 
 void Comms::RegisterSlots(Comm* comm) {

@@ -99,6 +99,7 @@ class Comms {
 
  private:
   void Open(Bootstrap* bootstrap);
+  void Greet(Bootstrap* bootstrap);
   void RegisterSlots(Comm* comm);
   void RegisterBuffer(Comm* comm, std::byte* bytes, size_t size, void** region);
   uint64_t Release(Comm* comm);

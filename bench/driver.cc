@@ -158,7 +158,8 @@ bool Driver::PostReceives(const Progress& progress, const Incoming& incoming) {
     }
     void* request = nullptr;
     const Result result = net_->Irecv(comm->plugin_comm, place.bytes, capacity,
-                                      comm->tag, place.region, &request);
+                                      comm->tag, place.region,
+                                      /*marked=*/false, &request);
     if (result != Result::kSuccess) {
       Fail("irecv from rank %d, channel %d: %s", comm->peer, comm->channel,
            ResultName(result));

@@ -311,7 +311,9 @@ Result NetLibrary::Isend(void* send_comm, void* bytes, size_t size, int tag,
 }
 
 Result NetLibrary::Irecv(void* recv_comm, void* bytes, size_t capacity, int tag,
-                         void* region, void** request) {
+                         void* region, bool marked, void** request) {
+  *request = reinterpret_cast<void*>(
+      marked && has_marks() ? nccl::kOptionalRecvCompletion : 0);
   return std::visit(
       [&](auto net) {
         constexpr int kApi = HAWSER_VERSION_OF(net);

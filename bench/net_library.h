@@ -43,8 +43,11 @@ class NetLibrary {
   nccl::Result Unregister(void* comm, void* region);
   nccl::Result Isend(void* send_comm, void* bytes, size_t size, int tag,
                      void* region, void** request);
+  // `marked`: as NCCL does where it watches the buffer. Its `request` may be
+  // done before anything is there.
   nccl::Result Irecv(void* recv_comm, void* bytes, size_t capacity, int tag,
-                     void* region, void** request);
+                     void* region, bool marked, void** request);
+  bool has_marks() const { return api() >= 9; }
   nccl::Result Test(void* request, int* done, int* size);
   nccl::Result CloseSend(void* send_comm);
   nccl::Result CloseRecv(void* recv_comm);

@@ -103,7 +103,8 @@ bool Lane::Post() {
   if (verify_ && direction_ == Direction::kSend) {
     FillPattern(posted_, bytes, size_bytes_);
   }
-  Request* const request = flow_->Submit({bytes, size_bytes_, key_});
+  Request* const request =
+      flow_->Submit({bytes, size_bytes_, key_}, /*watched=*/false);
   if (request == nullptr) return false;
   requests_[posted_ % depth_] = request;
   ++posted_;
