@@ -44,6 +44,7 @@ class Lane {
   enum class Fate : uint8_t { kOpen, kDone, kFailed };
   // Of the oldest that is posted; kOpen if none is.
   Fate TestOldest();
+  void Await(Time until) { flow_->Await(until); }
   // Why it failed.
   const absl::Status& failure() const { return failure_; }
 

@@ -1,7 +1,6 @@
 #include "tools/hawser_perf/side.h"
 
 #include <sched.h>
-#include <time.h>
 
 #include <algorithm>
 #include <utility>
@@ -21,10 +20,8 @@ using nlohmann::json;
 constexpr Duration kTick = Duration::Millis(10);
 // Round trips before those that count: windows open, caches fill.
 constexpr int kWarmups = 100;
-// --blocking: so many fruitless turns, then sleeps that double up to the most.
-constexpr uint64_t kTurnsAwake = 100;
-constexpr Duration kSleepLeast = Duration::Micros(20);
-constexpr Duration kSleepMost = Duration::Millis(1);
+// --blocking: one engine is waited for at a time, so long at most.
+constexpr Duration kAwaitMost = Duration::Millis(1);
 
 std::string Word(const json& object, const char* key) {
   const auto found = object.find(key);
@@ -298,17 +295,14 @@ absl::Status Side::HearControl() {
 }
 
 void Side::OnIdle() {
-  ++idle_turns_;
-  if (!plan_.blocking || idle_turns_ <= kTurnsAwake) {
+  if (!plan_.blocking) {
     sched_yield();
     return;
   }
-  const auto doublings =
-      static_cast<int>(std::min<uint64_t>(idle_turns_ - kTurnsAwake - 1, 10));
-  const Duration sleep =
-      std::min(kSleepLeast * (int64_t{1} << doublings), kSleepMost);
-  const timespec time = {0, sleep.nanos()};
-  nanosleep(&time, nullptr);
+  // Flows share engines: whoever is asked first, they all get on.
+  const auto& lanes = receive_lanes_.empty() ? send_lanes_ : receive_lanes_;
+  lanes[idle_turns_++ % lanes.size()]->Await(
+      std::min(next_tick_, MonotonicNow() + kAwaitMost));
 }
 
 // --- Telling ---------------------------------------------------------------

@@ -124,6 +124,8 @@ bool FlowEnd::Test(Request* request, Request::Outcome* outcome,
   return RequestQueue::Test(request, outcome, bytes_moved);
 }
 
+void FlowEnd::Await(Time until) { runner_->Await(until); }
+
 uint32_t FlowEnd::Register(MemorySlice memory) {
   return endpoint_->Register(memory);
 }

@@ -48,6 +48,9 @@ class FlowEnd {
   Request* Submit(MemorySlice memory, bool watched = true);
   // True when the request is done; it is then gone.
   bool Test(Request* request, Request::Outcome* outcome, uint32_t* bytes_moved);
+  // For whoever has nothing else to do until a request of his may be done:
+  // sleeps until something has happened, or until `until` at most.
+  void Await(Time until);
   // As the endpoint's.
   uint32_t Register(MemorySlice memory);
   void Unregister(uint32_t key);

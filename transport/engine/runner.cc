@@ -16,6 +16,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <array>
 #include <cerrno>
 #include <cstring>
 #include <system_error>
@@ -134,21 +135,56 @@ void Runner::Wake() {
   [[maybe_unused]] const ssize_t written = write(event_fd_, &one, sizeof(one));
 }
 
-void Runner::Assist() {
+std::optional<Engine::Turn> Runner::TakeTurn(bool before_sleep) {
   // Those who wait for the turn would wait long if it never lay free: a lock
   // favours the thread that is running.
   if (!may_assist_ || waiting_.load(std::memory_order_relaxed) > 0 ||
       !turn_.try_lock()) {
+    return std::nullopt;
+  }
+  std::optional<Engine::Turn> turn;
+  if (!ended_) {
+    // Read under the turn: time does not run backwards for an engine.
+    const Time now = MonotonicNow();
+    turn = engine_->RunOnce(now);
+    if (before_sleep && !turn->worked) AwaitPlanes();
+    assisted_at_.store(now.nanos(), std::memory_order_relaxed);
+    look_again_.store(true, std::memory_order_seq_cst);
+  }
+  turn_.unlock();
+  return turn;
+}
+
+void Runner::Assist() {
+  const auto turn = TakeTurn(/*before_sleep=*/false);
+  if (turn && sleeps_beyond(std::max(turn->next, assisted_until()))) Wake();
+}
+
+// What others ask of the engine meanwhile, the runner's own thread finds after
+// its nap, as it does when nobody asks any more.
+void Runner::Await(Time until) {
+  const auto turn = TakeTurn(/*before_sleep=*/true);
+  if (!turn) {
+    sched_yield();
     return;
   }
-  if (ended_) return turn_.unlock();
-  // Read under the turn: time does not run backwards for an engine.
-  const Time now = MonotonicNow();
-  const Time next = engine_->RunOnce(now).next;
-  assisted_at_.store(now.nanos(), std::memory_order_relaxed);
-  look_again_.store(true, std::memory_order_seq_cst);
-  turn_.unlock();
-  if (sleeps_beyond(std::max(next, now + kAssistedFor))) Wake();
+  if (sleeps_beyond(std::max(turn->next, assisted_until()))) Wake();
+  if (turn->worked) return;
+  const Duration left = std::min(turn->next, until) - MonotonicNow();
+  if (left <= Duration()) return;
+  const timespec timeout = {left.nanos() / 1'000'000'000,
+                            left.nanos() % 1'000'000'000};
+  std::array<pollfd, wire::kMaxPlanes> planes;
+  size_t count = 0;
+  for (const auto& plane : planes_) {
+    planes[count++] = {plane->poll_fd(), POLLIN, 0};
+  }
+  ppoll(planes.data(), count, &timeout, nullptr);
+}
+
+Time Runner::assisted_until() const {
+  return Time::FromNanos(assisted_at_.load(std::memory_order_relaxed)) +
+         kAssistedFor;
 }
 
 bool Runner::assisted(Time now) const {

@@ -15,6 +15,7 @@
 #include <cstdint>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <thread>
 #include <vector>
 
@@ -47,6 +48,9 @@ class Runner {
   void Wake();
   // Any thread. Takes a turn if nobody else does and assisting is allowed.
   void Assist();
+  // Any thread. The same, and then sleeps until there may be cause for another
+  // one, or until `until`.
+  void Await(Time until);
 
   // Any thread: `function(engine)` under the turn.
   template <class Function>
@@ -64,10 +68,13 @@ class Runner {
 
   Runner(const Config& config, std::vector<std::unique_ptr<Datapath>> planes);
   void Loop();
+  // A turn for somebody else; nullopt: not now.
+  std::optional<Engine::Turn> TakeTurn(bool before_sleep);
   void AwaitPlanes();  // Under the turn, before a sleep that watches them.
   void Sleep(Time until, bool watch_planes);
   void Linger();
   bool assisted(Time now) const;
+  Time assisted_until() const;
   bool sleeps_beyond(Time time) const;
   bool full() const;  // Some plane takes nothing now.
 
