@@ -35,7 +35,7 @@ struct Config {
   int handshake_timeout_ms = 10'000;
   int ack_delay_us = 50;
   int rto_min_us = 5'000;
-  int packet_bytes = 32'640;        // The most payload of one packet.
+  int packet_bytes = 65'408;        // The most payload of one packet.
   int peek_bytes = 16 << 10;        // See PlaceOf in the engine.
   std::string checksum = "header";  // header payload
   int socket_buffer_bytes = 4 << 20;
