@@ -342,7 +342,7 @@ TEST(UdpDatapathOpenPeer, RefusesAnotherFamilyAndWhatHasNoRoute) {
   EXPECT_EQ(four->max_packet_bytes(kPeer), 0u);
 }
 
-TEST(UdpDatapathOpenPeer, BurstsAreWhatATrainHolds) {
+TEST(UdpDatapathOpenPeer, BurstsAreWhatATrainHoldsOrACall) {
   UdpOptions options = LoopbackOptions("127.0.0.1");
   const auto burst = [&](uint32_t max_packet_bytes) {
     options.interface_mtu = 65536;
@@ -354,7 +354,8 @@ TEST(UdpDatapathOpenPeer, BurstsAreWhatATrainHolds) {
   EXPECT_EQ(burst(256), 64u);
   EXPECT_EQ(burst(1472), 44u);
   EXPECT_EQ(burst(8972), 7u);
-  EXPECT_EQ(burst(65507), 1u);
+  EXPECT_EQ(burst(32656), 2u);
+  EXPECT_EQ(burst(65507), 8u);  // No train at all.
 }
 
 TEST(UdpDatapathSend, EachEntropyHasAPortOfItsOwn) {

@@ -367,7 +367,8 @@ uint32_t UdpDatapath::max_packet_bytes(PeerId peer) const {
 uint32_t UdpDatapath::burst_packets(PeerId peer) const {
   const uint32_t size = max_packet_bytes(peer);
   if (size == 0) return 1;
-  return std::clamp(kMaxDatagramBytes / size, 1u, kMaxTrainPackets);
+  const uint32_t train = std::min(kMaxDatagramBytes / size, kMaxTrainPackets);
+  return train > 1 ? train : kSinglesPerBurst;
 }
 
 size_t UdpDatapath::tx_room() const {

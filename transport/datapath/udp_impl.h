@@ -26,6 +26,9 @@ inline constexpr uint32_t kMaxDatagramBytes = 65507;
 inline constexpr int kEcnBits = 0x03;
 // UDP_MAX_SEGMENTS of kernels before 6.9; 128 since.
 inline constexpr uint32_t kMaxTrainPackets = 64;
+// Where each packet fills a datagram, so many are worth a sendmmsg, and small
+// ones that come between them go along (docs/performance.md).
+inline constexpr uint32_t kSinglesPerBurst = 8;
 // What tx_room() says when nothing waits: four trains of an Ethernet path, and
 // as many small packets as one sendmmsg is still cheap for.
 inline constexpr uint32_t kMaxBatchPackets = 256;
