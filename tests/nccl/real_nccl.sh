@@ -75,6 +75,9 @@ for ranks in 2 4; do
 done
 # Types of every width, and a reduction in which a lost update cannot hide.
 check --ranks 3 --type all --op allreduce --redop max --sizes 33,70000 --iters 1
+# Small messages over LL tell that long ones, over Simple, are not watched.
+check --ranks 2 --env NCCL_PROTO=LL,Simple --op allreduce --sizes 4,4K,8M \
+  --iters "$runs"
 # Communicators that come and go, and the plugin with them.
 check --ranks 2 --reinit 3 --sizes 4,1M --iters 2
 check --ranks 4 --reinit 3 --op allreduce,sendrecv --sizes 4K --iters 2
