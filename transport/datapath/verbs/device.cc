@@ -12,6 +12,8 @@ namespace hawser {
 namespace {
 
 constexpr size_t kLineBytes = 64;
+constexpr uint8_t kTimeout = 14;  // 67 ms.
+constexpr uint8_t kRetries = 1;
 
 }  // namespace
 
@@ -35,6 +37,56 @@ ContextHolder OpenVerbsDevice(const std::string& name, std::string* error) {
   }
   ibv_free_device_list(devices);
   return context;
+}
+
+bool RouteToItself(ibv_context* context, uint8_t port, uint8_t gid_index,
+                   PairRoute* route) {
+  ibv_port_attr attributes = {};
+  if (ibv_query_port(context, port, &attributes) != 0 ||
+      ibv_query_gid(context, port, gid_index, &route->gid) != 0) {
+    return false;
+  }
+  route->port = port;
+  route->gid_index = gid_index;
+  route->mtu = attributes.active_mtu;
+  route->lid = attributes.lid;
+  return true;
+}
+
+bool ConnectPair(ibv_qp* pair, const PairRoute& route) {
+  const bool reliable = pair->qp_type == IBV_QPT_RC;
+  const auto step = [&](ibv_qp_attr& to, ibv_qp_state state, int mask,
+                        int if_reliable) {
+    to.qp_state = state;
+    errno = ibv_modify_qp(pair, &to,
+                          IBV_QP_STATE | mask | (reliable ? if_reliable : 0));
+    return errno == 0;
+  };
+  ibv_qp_attr to = {};
+  to.port_num = route.port;
+  to.qp_access_flags =
+      IBV_ACCESS_REMOTE_WRITE | (reliable ? IBV_ACCESS_REMOTE_READ : 0);
+  to.path_mtu = route.mtu;
+  to.dest_qp_num = route.far_pair;
+  to.rq_psn = to.sq_psn = route.first_packet;
+  to.ah_attr.is_global = 1;
+  to.ah_attr.grh.dgid = route.gid;
+  to.ah_attr.grh.sgid_index = route.gid_index;
+  to.ah_attr.grh.hop_limit = 1;
+  to.ah_attr.dlid = route.lid;
+  to.ah_attr.sl = route.service_level;
+  to.ah_attr.port_num = route.port;
+  to.timeout = kTimeout;
+  to.retry_cnt = kRetries;
+  to.max_rd_atomic = to.max_dest_rd_atomic = 1;
+  return step(to, IBV_QPS_INIT,
+              IBV_QP_PKEY_INDEX | IBV_QP_PORT | IBV_QP_ACCESS_FLAGS, 0) &&
+         step(to, IBV_QPS_RTR,
+              IBV_QP_AV | IBV_QP_PATH_MTU | IBV_QP_DEST_QPN | IBV_QP_RQ_PSN,
+              IBV_QP_MAX_DEST_RD_ATOMIC | IBV_QP_MIN_RNR_TIMER) &&
+         step(to, IBV_QPS_RTS, IBV_QP_SQ_PSN,
+              IBV_QP_TIMEOUT | IBV_QP_RETRY_CNT | IBV_QP_RNR_RETRY |
+                  IBV_QP_MAX_QP_RD_ATOMIC);
 }
 
 bool SlotMemory::Make(ibv_pd* domain, size_t slots, size_t slot_bytes,

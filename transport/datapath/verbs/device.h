@@ -32,6 +32,26 @@ using HandleHolder = VerbsHolder<ibv_ah, &ibv_destroy_ah>;
 // "what: why", where the system just gave `error`.
 std::string VerbsError(const std::string& what, int error);
 
+// Where a connected queue pair leads, and how.
+struct PairRoute {
+  uint8_t port = 1;
+  uint8_t gid_index = 0;
+  uint8_t service_level = 0;
+  ibv_mtu mtu = IBV_MTU_1024;
+  ibv_gid gid = {};
+  uint16_t lid = 0;
+  uint32_t far_pair = 0;
+  uint32_t first_packet = 1;  // Both sides count from there.
+};
+
+// To the port itself: what its route is but for the queue pair. False: the port
+// cannot be queried.
+bool RouteToItself(ibv_context* context, uint8_t port, uint8_t gid_index,
+                   PairRoute* route);
+// A new pair, uc or rc, to where it can send and hear; the far side may write,
+// and over rc read. False, and why in errno.
+bool ConnectPair(ibv_qp* pair, const PairRoute& route);
+
 // nullptr, and a sentence in `error`.
 ContextHolder OpenVerbsDevice(const std::string& name, std::string* error);
 

@@ -25,9 +25,6 @@ namespace {
 
 constexpr int kPatienceMs = 250;
 constexpr uint32_t kSign = 0x48575250;  // The immediate value of the write.
-constexpr uint32_t kFirstPacket = 1;
-constexpr uint8_t kTimeout = 14;  // 67 ms.
-constexpr uint8_t kRetries = 1;
 
 // Two queue pairs of one device, and what one writes to the other.
 class Trial {
@@ -39,15 +36,12 @@ class Trial {
 
  private:
   PairHolder MakePair(ibv_qp_type type);
-  bool Connect(ibv_qp* pair, uint32_t far_pair);
   bool Write();
   bool Arrived();
 
   ibv_context* const context_;
   ibv_pd* const domain_;
   const VerbsPort port_;
-  ibv_port_attr attributes_ = {};
-  ibv_gid gid_ = {};
   std::vector<std::byte> from_, to_;
   RegionHolder from_region_, to_region_;
   ChannelHolder channel_;
@@ -56,11 +50,11 @@ class Trial {
 };
 
 std::string Trial::Run(ibv_qp_type type) {
-  if (ibv_query_port(context_, port_.port, &attributes_) != 0 ||
-      ibv_query_gid(context_, port_.port, port_.gid_index, &gid_) != 0) {
+  PairRoute route;
+  if (!RouteToItself(context_, port_.port, port_.gid_index, &route)) {
     return "could not be tried: the port cannot be queried";
   }
-  const size_t bytes = size_t{128} << attributes_.active_mtu;
+  const size_t bytes = size_t{128} << route.mtu;
   from_.assign(bytes, std::byte{0x5a});
   to_.assign(bytes, std::byte{});
   from_region_.reset(ibv_reg_mr(domain_, from_.data(), bytes, 0));
@@ -80,8 +74,11 @@ std::string Trial::Run(ibv_qp_type type) {
   if (speaker_ == nullptr) return VerbsError("is not to be had", errno);
   hearer_ = MakePair(type);
   if (hearer_ == nullptr) return VerbsError("is not to be had", errno);
-  if (!Connect(hearer_.get(), speaker_->qp_num) ||
-      !Connect(speaker_.get(), hearer_->qp_num)) {
+  PairRoute to_speaker = route, to_hearer = route;
+  to_speaker.far_pair = speaker_->qp_num;
+  to_hearer.far_pair = hearer_->qp_num;
+  if (!ConnectPair(hearer_.get(), to_speaker) ||
+      !ConnectPair(speaker_.get(), to_hearer)) {
     return VerbsError("cannot be connected", errno);
   }
   return Write() && Arrived() ? "" : "did not arrive";
@@ -95,39 +92,6 @@ PairHolder Trial::MakePair(ibv_qp_type type) {
   wanted.cap.max_send_sge = wanted.cap.max_recv_sge = 1;
   wanted.qp_type = type;
   return PairHolder(ibv_create_qp(domain_, &wanted));
-}
-
-bool Trial::Connect(ibv_qp* pair, uint32_t far_pair) {
-  const bool reliable = pair->qp_type == IBV_QPT_RC;
-  const auto step = [&](ibv_qp_attr& to, ibv_qp_state state, int mask,
-                        int if_reliable) {
-    to.qp_state = state;
-    errno = ibv_modify_qp(pair, &to,
-                          IBV_QP_STATE | mask | (reliable ? if_reliable : 0));
-    return errno == 0;
-  };
-  ibv_qp_attr to = {};
-  to.port_num = port_.port;
-  to.qp_access_flags = IBV_ACCESS_REMOTE_WRITE;
-  to.path_mtu = attributes_.active_mtu;
-  to.dest_qp_num = far_pair;
-  to.rq_psn = to.sq_psn = kFirstPacket;
-  to.ah_attr.is_global = 1;
-  to.ah_attr.grh.dgid = gid_;
-  to.ah_attr.grh.sgid_index = port_.gid_index;
-  to.ah_attr.grh.hop_limit = 1;
-  to.ah_attr.dlid = attributes_.lid;
-  to.ah_attr.port_num = port_.port;
-  to.timeout = kTimeout;
-  to.retry_cnt = kRetries;
-  return step(to, IBV_QPS_INIT,
-              IBV_QP_PKEY_INDEX | IBV_QP_PORT | IBV_QP_ACCESS_FLAGS, 0) &&
-         step(to, IBV_QPS_RTR,
-              IBV_QP_AV | IBV_QP_PATH_MTU | IBV_QP_DEST_QPN | IBV_QP_RQ_PSN,
-              IBV_QP_MAX_DEST_RD_ATOMIC | IBV_QP_MIN_RNR_TIMER) &&
-         step(to, IBV_QPS_RTS, IBV_QP_SQ_PSN,
-              IBV_QP_TIMEOUT | IBV_QP_RETRY_CNT | IBV_QP_RNR_RETRY |
-                  IBV_QP_MAX_QP_RD_ATOMIC);
 }
 
 bool Trial::Write() {
