@@ -21,6 +21,10 @@ static_assert(kListenHandleBytes + sizeof(Note) <= nccl::kHandleMaxBytes);
 // large as this.
 constexpr size_t kMostBytes = INT32_MAX;
 
+uint32_t KeyOf(void* mhandle) {
+  return static_cast<uint32_t>(reinterpret_cast<uintptr_t>(mhandle));
+}
+
 nccl::Result FailWith(const Devices& devices, const absl::Status& status,
                       const char* what) {
   devices.Log(nccl::LogLevel::kWarn,
@@ -40,17 +44,47 @@ nccl::Result FailAfterFork(const Devices& parents, const char* what) {
 
 // --- Comm ------------------------------------------------------------------
 
-void* Comm::Register(void* memory, size_t bytes) {
-  if (home_ != &Devices::Get() || bytes > UINT32_MAX) return nullptr;
-  const uint32_t key = flow_->Register(
-      {static_cast<std::byte*>(memory), static_cast<uint32_t>(bytes), 0});
-  return reinterpret_cast<void*>(uintptr_t{key});
+nccl::Result Comm::Register(const Memory& memory, void** mhandle) {
+  *mhandle = nullptr;
+  if (home_ != &Devices::Get()) return FailAfterFork(*home_, "regMr");
+  const uint32_t key = flow_->Register(memory);
+  if (key == 0 && memory.kind == MemoryKind::kGpu) {
+    return FailWith(*home_,
+                    absl::InvalidArgumentError(
+                        "memory of a GPU that no NIC here reaches; expected "
+                        "host memory, or what ptrSupport says"),
+                    "regMr");
+  }
+  *mhandle = reinterpret_cast<void*>(uintptr_t{key});
+  return nccl::Result::kSuccess;
 }
 
 void Comm::Unregister(void* mhandle) {
   if (mhandle == nullptr || home_ != &Devices::Get()) return;
-  flow_->Unregister(
-      static_cast<uint32_t>(reinterpret_cast<uintptr_t>(mhandle)));
+  flow_->Unregister(KeyOf(mhandle));
+}
+
+nccl::Result Comm::Flush(void* memory, size_t bytes, void* mhandle,
+                         void** request) {
+  *request = nullptr;
+  if (home_ != &Devices::Get()) return FailAfterFork(*home_, "iflush");
+  bool full = false;
+  Request* const started = flow_->Flush(
+      {static_cast<std::byte*>(memory),
+       static_cast<uint32_t>(std::min(bytes, kMostBytes)), KeyOf(mhandle)},
+      &full);
+  if (full) {
+    return FailWith(*home_,
+                    absl::InternalError(absl::StrCat(
+                        "more than ", RequestQueue::kSlots,
+                        " are outstanding; expected that some are tested")),
+                    "iflush");
+  }
+  if (started == nullptr) return nccl::Result::kSuccess;
+  CommRequest& slot = flushes_[started->slot];
+  slot = {this, started, 0, nccl::Result::kSuccess};
+  *request = &slot;
+  return nccl::Result::kSuccess;
 }
 
 // NCCL polls the buffers of its LL and LL128 protocols while they are being
@@ -79,10 +113,10 @@ nccl::Result Comm::Start(void* memory, size_t bytes, void* mhandle,
             bytes, " at 0x", absl::Hex(reinterpret_cast<uintptr_t>(memory)))),
         call);
   }
-  Request* started = flow_->Submit(
-      {static_cast<std::byte*>(memory), static_cast<uint32_t>(bytes),
-       static_cast<uint32_t>(reinterpret_cast<uintptr_t>(mhandle))},
-      watched);
+  Request* started =
+      flow_->Submit({static_cast<std::byte*>(memory),
+                     static_cast<uint32_t>(bytes), KeyOf(mhandle)},
+                    watched);
   if (started == nullptr) return nccl::Result::kSuccess;
   CommRequest& slot = requests_[started->slot];
   slot = {this, started, static_cast<uint32_t>(bytes), nccl::Result::kSuccess};
@@ -123,6 +157,13 @@ nccl::Result Comm::Fail(CommRequest& request, Request::Outcome outcome) {
                            "receiver posted for it")
             : absl::StrCat("irecv: a message is larger than the buffer of ",
                            request.bytes, " bytes that was posted for it"));
+    return request.failure;
+  }
+  if (outcome == Request::Outcome::kStuck) {
+    request.failure = nccl::Result::kSystemError;
+    home_->Log(nccl::LogLevel::kWarn,
+               "no NIC here could write to memory of a GPU that it had reached "
+               "before; expected that it stays registered while it is in use");
     return request.failure;
   }
   request.failure = nccl::Result::kRemoteError;

@@ -51,7 +51,11 @@ class Comm {
   // `marked`: with kOptionalRecvCompletion.
   nccl::Result Receive(void* memory, size_t bytes, void* mhandle, bool marked,
                        void** request);
-  void* Register(void* memory, size_t bytes);
+  // iflush. *request == nullptr: there is nothing to wait for.
+  nccl::Result Flush(void* memory, size_t bytes, void* mhandle, void** request);
+  // A key of the endpoint's, in NCCL's handle; null where memory is taken as it
+  // is. kInvalidArgument: of a GPU, and no NIC here reaches it.
+  nccl::Result Register(const Memory& memory, void** mhandle);
   void Unregister(void* mhandle);
   nccl::Result Test(CommRequest& request, int* done, int* size);
 
@@ -64,7 +68,7 @@ class Comm {
   std::unique_ptr<FlowEnd> flow_;
   const Direction direction_;
   const Devices::Marks marks_;  // Of receives.
-  std::array<CommRequest, RequestQueue::kSlots> requests_;
+  std::array<CommRequest, RequestQueue::kSlots> requests_, flushes_;
 };
 
 class ListenComm {

@@ -169,8 +169,16 @@ absl::Status Devices::Prepare(int traffic_class) {
     device->offer = std::move(offer);
     devices_.push_back(std::move(device));
   }
-  // What cannot work is better said now than at the first connection.
-  return Open(*devices_.front()).status();
+  // What cannot work is better said now than at the first connection. Whether
+  // the NICs of the others reach GPUs, only they can tell.
+  for (const auto& device : devices_) {
+    const bool rdma = !device->offer.interfaces.front().rdma_device.empty();
+    if (device != devices_.front() && !rdma) break;
+    auto endpoint = Open(*device);
+    if (!endpoint.ok()) return endpoint.status();
+    device->gpu_reach = (*endpoint)->gpu_reach();
+  }
+  return absl::OkStatus();
 }
 
 void Devices::AskForTrafficClass(int wanted) {

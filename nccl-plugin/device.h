@@ -26,6 +26,7 @@ struct Device {
   DeviceOffer offer;
   std::string pci_path;  // Empty: none.
   int speed_mbps = 0;
+  GpuReach gpu_reach;
   std::unique_ptr<Endpoint> endpoint;  // From its first use on.
 };
 

@@ -66,7 +66,9 @@ Result Describe(int dev, Properties* to) {
     to->pciPath = const_cast<char*>(device->pci_path.c_str());
   }
   to->guid = static_cast<uint64_t>(dev);
-  to->ptrSupport = nccl::kPtrHost;
+  to->ptrSupport = nccl::kPtrHost |
+                   (device->gpu_reach.by_address ? nccl::kPtrCuda : 0) |
+                   (device->gpu_reach.by_dmabuf ? nccl::kPtrDmaBuf : 0);
   to->speed = device->speed_mbps;
   to->port = 1;
   to->maxComms = kMaxComms;
@@ -125,21 +127,38 @@ Result CloseComm(void* comm) { return Close(comm); }
 
 // --- Memory ----------------------------------------------------------------
 
-// A key of the endpoint's stands for memory in NCCL's handle; null where the
-// datapath takes any as it is.
+Result RegisterMemory(void* comm, const Memory& memory, void** mhandle) {
+  *mhandle = nullptr;
+  return comm != nullptr ? static_cast<Comm*>(comm)->Register(memory, mhandle)
+                         : Result::kSuccess;
+}
 Result Register(void* comm, void* memory, size_t bytes, int type,
                 void** mhandle) {
   *mhandle = nullptr;
-  if (type == nccl::kPtrHost) {
-    if (comm != nullptr) {
-      *mhandle = static_cast<Comm*>(comm)->Register(memory, bytes);
-    }
-    return Result::kSuccess;
+  if (type != nccl::kPtrHost && type != nccl::kPtrCuda) {
+    Devices::Get().Log(nccl::LogLevel::kWarn,
+                       "regMr: expected type NCCL_PTR_HOST or NCCL_PTR_CUDA");
+    return Result::kInvalidArgument;
   }
-  Devices::Get().Log(nccl::LogLevel::kWarn,
-                     "regMr: this datapath takes host memory only; expected "
-                     "type NCCL_PTR_HOST");
-  return Result::kInvalidArgument;
+  return RegisterMemory(
+      comm,
+      {static_cast<std::byte*>(memory), bytes,
+       type == nccl::kPtrCuda ? MemoryKind::kGpu : MemoryKind::kHost},
+      mhandle);
+}
+Result RegisterDmaBuf(void* comm, void* memory, size_t bytes, int type,
+                      uint64_t offset, int fd, void** mhandle) {
+  *mhandle = nullptr;
+  if (type != nccl::kPtrCuda || fd < 0) {
+    Devices::Get().Log(nccl::LogLevel::kWarn,
+                       "regMrDmaBuf: expected type NCCL_PTR_CUDA and a "
+                       "descriptor");
+    return Result::kInvalidArgument;
+  }
+  return RegisterMemory(
+      comm,
+      {static_cast<std::byte*>(memory), bytes, MemoryKind::kGpu, fd, offset},
+      mhandle);
 }
 Result RegisterV6(void* comm, void* memory, int size, int type,
                   void** mhandle) {
@@ -198,9 +217,14 @@ Result IrecvV10(void* comm, int n, void** memory, size_t* sizes, int* tags,
 }
 
 // Bytes in host memory are there when the receive is done.
-Result Iflush(void*, int, void**, int*, void**, void** request) {
+Result Iflush(void* comm, int n, void** memory, int* sizes, void** mhandles,
+              void** request) {
   *request = nullptr;
-  return Result::kSuccess;
+  if (comm == nullptr || n != 1 || mhandles == nullptr || sizes[0] <= 0) {
+    return Result::kSuccess;
+  }
+  return static_cast<Comm*>(comm)->Flush(
+      memory[0], static_cast<size_t>(sizes[0]), mhandles[0], request);
 }
 
 Result Test(void* request, int* done, int* sizes) {
@@ -227,7 +251,7 @@ constexpr Net Newest() {
       .connect = ConnectV11,
       .accept = AcceptV7,
       .regMr = Register,
-      .regMrDmaBuf = nullptr,
+      .regMrDmaBuf = RegisterDmaBuf,
       .deregMr = Unregister,
       .isend = IsendV10,
       .irecv = IrecvV10,
@@ -259,7 +283,7 @@ HAWSER_EXPORT const nccl::v6::Net ncclNetPlugin_v6 = {
     .connect = ConnectV6,
     .accept = AcceptV6,
     .regMr = RegisterV6,
-    .regMrDmaBuf = nullptr,
+    .regMrDmaBuf = RegisterDmaBuf,
     .deregMr = Unregister,
     .isend = IsendV6,
     .irecv = IrecvV6,
@@ -279,7 +303,7 @@ HAWSER_EXPORT const nccl::v7::Net ncclNetPlugin_v7 = {
     .connect = ConnectV7,
     .accept = AcceptV7,
     .regMr = RegisterV6,
-    .regMrDmaBuf = nullptr,
+    .regMrDmaBuf = RegisterDmaBuf,
     .deregMr = Unregister,
     .isend = IsendV6,
     .irecv = IrecvV6,
@@ -301,7 +325,7 @@ HAWSER_EXPORT const nccl::v8::Net ncclNetPlugin_v8 = {
     .connect = ConnectV7,
     .accept = AcceptV7,
     .regMr = Register,
-    .regMrDmaBuf = nullptr,
+    .regMrDmaBuf = RegisterDmaBuf,
     .deregMr = Unregister,
     .isend = IsendV6,
     .irecv = IrecvV6,
@@ -323,7 +347,7 @@ HAWSER_EXPORT const nccl::v9::Net ncclNetPlugin_v9 = {
     .connect = ConnectV7,
     .accept = AcceptV7,
     .regMr = Register,
-    .regMrDmaBuf = nullptr,
+    .regMrDmaBuf = RegisterDmaBuf,
     .deregMr = Unregister,
     .isend = Isend,
     .irecv = IrecvV9,
@@ -346,7 +370,7 @@ HAWSER_EXPORT const nccl::v10::Net ncclNetPlugin_v10 = {
     .connect = ConnectV10,
     .accept = AcceptV7,
     .regMr = Register,
-    .regMrDmaBuf = nullptr,
+    .regMrDmaBuf = RegisterDmaBuf,
     .deregMr = Unregister,
     .isend = IsendV10,
     .irecv = IrecvV10,

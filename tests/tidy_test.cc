@@ -307,7 +307,7 @@ const std::vector<WordRule>& AllWordRules() {
       {"verbs belong to datapath/verbs",
        std::regex(R"(<infiniband/|<rdma/)"),
        {""},
-       {"transport/datapath/verbs"}},
+       {"transport/datapath/verbs", "tests/verbs/"}},
       {"DPDK belongs to datapath/dpdk",
        std::regex(R"(<rte_)"),
        {""},

@@ -104,6 +104,39 @@ class ReceiveFlowTest : public testing::Test {
 
 TEST_F(ReceiveFlowTest, id__as_given) { EXPECT_EQ(flow_.id(), kOurs); }
 
+// In a GPU: the bytes are not touched here, and the request waits for whoever
+// brings them.
+TEST_F(ReceiveFlowTest, on_carried__then_the_request_is_done) {
+  Posted* posted = Post(512);
+  posted->request.memory.key = kGpuKey | 1;
+  EXPECT_TRUE(flow_.Next().has_value());
+  EXPECT_EQ(Data(0, 0, 256, 512), Placed::kCarry);
+  EXPECT_EQ(Data(0, 256, 256, 512), Placed::kCarry);
+  EXPECT_EQ(Data(0, 256, 256, 512), Placed::kCarry);  // Once more.
+  const MemorySlice place = flow_.Place(CargoOf(0, 256, 256));
+  EXPECT_EQ(place.data, posted->memory.data() + 256);
+  EXPECT_EQ(place.length, 256u);
+  EXPECT_EQ(place.key, kGpuKey | 1);
+  EXPECT_EQ(flow_.OnCarried(CargoOf(0, 0, 256), false), Placed::kNew);
+  EXPECT_EQ(flow_.OnCarried(CargoOf(0, 256, 256), true), Placed::kNew);
+  // All is there, but the second copy is being written yet.
+  ExpectOpen(posted);
+  EXPECT_EQ(Data(0, 256, 256, 512), Placed::kDuplicate);
+  EXPECT_EQ(flow_.OnCarried(CargoOf(0, 256, 256), true), Placed::kDuplicate);
+  ExpectDone(posted, Outcome::kOk, 512);
+  ExpectBytes(posted, 0, 0);
+}
+
+TEST_F(ReceiveFlowTest, on_carried__after_a_failure_it_is_no_news) {
+  Posted* posted = Post(512);
+  posted->request.memory.key = kGpuKey | 1;
+  EXPECT_TRUE(flow_.Next().has_value());
+  EXPECT_EQ(Data(0, 0, 256, 512), Placed::kCarry);
+  flow_.OnFailed(Outcome::kPeerLost);
+  ExpectDone(posted, Outcome::kPeerLost, 0);
+  EXPECT_EQ(flow_.OnCarried(CargoOf(0, 0, 256), false), Placed::kUnexpected);
+}
+
 TEST_F(ReceiveFlowTest, full__until_the_front_is_done) {
   for (uint32_t i = 0; i < ReceiveFlow::kMaxOpenMessages; ++i) {
     EXPECT_FALSE(flow_.full());

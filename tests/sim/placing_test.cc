@@ -145,8 +145,9 @@ TEST(Placing, a_path_that_stalls__writes_into_nobodys_memory) {
 }
 
 // One of two streams loses a half in the middle; the other one goes on.
-void CloseInTheMiddle(void (Stream::*close)()) {
-  World world(2, PlacingHost());
+void CloseInTheMiddle(void (Stream::*close)(),
+                      const HostOptions& host = PlacingHost()) {
+  World world(2, host);
   world.ForBoth(0, 1,
                 [](LinkModel& link) { link.delay = Duration::Micros(300); });
   Stream stream(world, 0, 1, 16, kMessage);
@@ -165,6 +166,110 @@ TEST(Placing, a_receiver_that_closes__is_not_written_to) {
 
 TEST(Placing, a_sender_that_closes__has_its_memory_back) {
   CloseInTheMiddle(&Stream::CloseSender);
+}
+
+// What the host would copy home, the NIC has to.
+HostOptions GpuHost() {
+  HostOptions host = PlacingHost();
+  host.datapath.gpu = true;
+  return host;
+}
+
+TEST(Placing, a_gpu__is_written_to_by_nics_alone) {
+  for (uint64_t seed = 1; seed <= 20; ++seed) {
+    SCOPED_TRACE(testing::Message() << "seed " << seed);
+    World world(2, GpuHost(), seed);
+    world.ForBoth(0, 1, [](LinkModel& link) { link.loss = 0.02; });
+    Stream stream(world, 0, 1, 64, 96 * 1024);
+    Stream small(world, 0, 1, 64, 64);
+    ASSERT_TRUE(Finish(world, {&stream, &small}));
+    stream.ExpectAllOk();
+    small.ExpectAllOk();
+    const EngineMetrics& metrics = world.metrics(1);
+    EXPECT_GT(metrics.bytes_carried.value(), 0u);
+    EXPECT_GE(metrics.bytes_placed.value() + metrics.bytes_carried.value(),
+              64u * (96 * 1024 + 64));
+    EXPECT_EQ(metrics.bytes_received.value(), 64u * (96 * 1024 + 64));
+  }
+}
+
+// Both copies come, the first one last, while the other is being carried: the
+// buffer is given back when neither is under way.
+TEST(Placing, a_gpu_and_a_path_that_stalls__write_into_nobodys_memory) {
+  for (int stall_us = 500; stall_us <= 4000; stall_us += 250) {
+    SCOPED_TRACE(testing::Message() << stall_us << " us");
+    HostOptions host = GpuHost();
+    host.datapath.carries_for = Duration::Micros(700);
+    World world(2, host);
+    Stream first(world, 0, 1, 8, kMessage);
+    ASSERT_TRUE(Finish(world, {&first}));
+    Stream stream(world, 0, 1, 64, kMessage);
+    world.ForBoth(0, 1, [](LinkModel& link) { link.loss = 0.01; });
+    world.sim.At(world.sim.now() + Duration::Micros(200), [&] {
+      for (const int p : {3, 4}) {
+        world.link(0, 1, p).delay = Duration::Micros(stall_us);
+      }
+    });
+    ASSERT_TRUE(Finish(world, {&stream}));
+    world.Wait(Duration::Millis(20));
+    stream.ExpectAllOk();
+    if (HasFailure()) return;
+  }
+}
+
+// The sender has its last ack, and goes, while bytes are carried yet.
+TEST(Placing, a_gpu_whose_sender_has_closed__gets_what_has_arrived) {
+  HostOptions host = GpuHost();
+  host.datapath.carries_for = Duration::Millis(2);
+  World world(2, host);
+  world.ForBoth(0, 1, [](LinkModel& link) { link.loss = 0.05; });
+  Stream stream(world, 0, 1, 8, kMessage);
+  bool closed = false;
+  ASSERT_TRUE(world.sim.RunUntil(
+      [&] {
+        const bool done = stream.Step();
+        if (!closed && stream.sends.done == stream.messages()) {
+          stream.CloseSender();
+          closed = true;
+        }
+        return done;
+      },
+      Duration::Seconds(5)));
+  EXPECT_TRUE(stream.receives.All(Outcome::kOk));
+  EXPECT_GT(world.metrics(1).bytes_carried.value(), 0u);
+}
+
+TEST(Placing, a_gpu_whose_receiver_closes__is_not_written_to) {
+  HostOptions host = GpuHost();
+  host.datapath.carries_for = Duration::Millis(2);
+  // Nothing is placed: all of it is under way to the GPU by way of the host.
+  host.datapath.max_placed_bytes = 1;
+  CloseInTheMiddle(&Stream::CloseReceiver, host);
+}
+
+TEST(Placing, a_flush__is_done_when_each_nic_has_seen_to_it) {
+  HostOptions host = GpuHost();
+  host.planes = 2;
+  host.datapath.entropies = 4;
+  World world(2, host);
+  Stream stream(world, 0, 1, 2, kMessage);
+  ASSERT_TRUE(Finish(world, {&stream}));
+  std::vector<std::byte> memory(8);
+  Request* const flush = world.sim.Flush(stream.flow(), memory);
+  ASSERT_NE(flush, nullptr);
+  const Time began = world.sim.now();
+  Outcome outcome = Outcome::kClosed;
+  uint32_t bytes = 0;
+  ASSERT_TRUE(world.sim.RunUntil(
+      [&] { return RequestQueue::Test(flush, &outcome, &bytes); },
+      Duration::Millis(10)));
+  EXPECT_EQ(outcome, Outcome::kOk);
+  EXPECT_GE(world.sim.now() - began, host.datapath.carries_for);
+  // As many as receives may be outstanding.
+  for (uint32_t i = 0; i < RequestQueue::kSlots; ++i) {
+    EXPECT_NE(world.sim.Flush(stream.flow(), memory), nullptr);
+  }
+  EXPECT_EQ(world.sim.Flush(stream.flow(), memory), nullptr);
 }
 
 TEST(Placing, a_lost_peer__no_longer_writes) {

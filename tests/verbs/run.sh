@@ -52,6 +52,16 @@ check_left_behind() {
 
 export HAWSER_TEST_PORTS="a0 b0"
 check 120 "the promises of a datapath" "$build/verbs_test"
+# Memory of a GPU, by each way in which a NIC may reach it, and by none.
+gpu() {
+  check 120 "memory of a GPU, reached by $1" env HAWSER_TEST_GPU="$1" \
+    HAWSER_TEST_PATH="$here/../../tools/softroce_lib/path" \
+    LD_LIBRARY_PATH="$build:$build/standin" "${@:2}" \
+    "$build/verbs_test" --gtest_filter='*GpuTest*:CarryTest*'
+}
+gpu address
+gpu dmabuf LD_PRELOAD="$build/libverbs_dmabuf.so"
+gpu none
 for mode in ud uc rc; do
   for ranks in 2 4; do
     check 120 "all-reduce, $mode, $ranks ranks" \
@@ -69,6 +79,15 @@ for fault in link address module killed comms; do
   check 90 "$fault" "$here/faults.sh" "$fault" "$build"
 done
 if [ -n "${HAWSER_NCCL_CPU-}" ]; then
+  # Its memory is called a GPU's, and is flushed.
+  for mode in uc rc; do
+    check 200 "the real libnccl, GPUDirect, 2 ranks, $mode" env \
+      HAWSER_DATAPATH=verbs HAWSER_VERBS_MODE="$mode" HAWSER_TEST_GPU=address \
+      VERBS_RANK_0==a0 VERBS_RANK_1==b0 LD_LIBRARY_PATH="$build/standin" \
+      "$HAWSER_NCCL_CPU" --gdr --env LD_PRELOAD="$build/libverbs_by_rank.so" \
+      --plugin "$build/libnccl-net-hawser.so" --ranks 2 --op allreduce \
+      --sizes 4K,1M --iters 1 --warmup 0 --timeout 100
+  done
   for mode in ud uc rc; do
     check 200 "the real libnccl, 2 ranks, $mode" env HAWSER_DATAPATH=verbs \
       HAWSER_VERBS_MODE="$mode" VERBS_RANK_0==a0 VERBS_RANK_1==b0 \

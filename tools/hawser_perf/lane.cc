@@ -93,8 +93,7 @@ Lane::~Lane() {
 void Lane::Open(std::unique_ptr<FlowEnd> flow) {
   flow_ = std::move(flow);
   const uint64_t bytes = stride_ * depth_;
-  if (bytes > UINT32_MAX) return;
-  key_ = flow_->Register({bytes_.get(), static_cast<uint32_t>(bytes), 0});
+  key_ = flow_->Register({bytes_.get(), bytes});
 }
 
 bool Lane::Post() {

@@ -5,6 +5,7 @@
 #include <array>
 #include <cstddef>
 #include <cstdint>
+#include <memory>
 #include <span>
 
 #include "transport/base/ids.h"
@@ -61,6 +62,18 @@ struct PlaneControl {
   std::span<const std::byte> view() const { return {bytes.data(), length}; }
 };
 
+// Memory that a NIC may reach, until this is destroyed.
+class Pinned {
+ public:
+  virtual ~Pinned() = default;
+};
+
+// What was asked for by this ticket is done, or cannot be.
+struct Carried {
+  uint64_t ticket = 0;
+  bool ok = false;
+};
+
 struct DatapathCounts {         // Free-running.
   uint64_t sends_dropped = 0;   // Refused by the system; as good as lost.
   uint64_t sends_deferred = 0;  // Had to wait for room in the system.
@@ -106,14 +119,17 @@ class Datapath {
   virtual bool broken(const Way&) const { return false; }
   // The most payload of a packet with a target; at most 65408.
   virtual uint32_t max_placed_bytes(PeerId) const { return 0; }
+  virtual GpuReach gpu_reach() const { return {}; }
+  // Of any thread, at any time, since it may take long. nullptr: this NIC
+  // cannot reach it. Destroyed before the datapath is.
+  virtual std::unique_ptr<Pinned> Pin(const Memory&) const { return nullptr; }
 
   // B. What happened: a peer can be reached there / is gone.
   virtual bool OpenPeer(PeerId peer, const PlaneAddress& there) = 0;
   virtual void ClosePeer(PeerId peer) = 0;
-  // Memory that may be the payload of what has a target, and be one, under a
-  // number that is never used again. False: this NIC cannot reach it. After
-  // Unregister none of it is touched any more.
-  virtual bool Register(uint32_t, std::span<std::byte>) { return true; }
+  // Memory, which stays pinned until Unregister, may be the payload of what has
+  // a target, and be one, under a number that is never used again.
+  virtual void Register(uint32_t, const Pinned&) {}
   virtual void Unregister(uint32_t) {}
   // The peer is about to be told of this memory, by its number.
   virtual void Offer(PeerId, uint32_t) {}
@@ -129,6 +145,15 @@ class Datapath {
   // What TakeControl gave to the peer's engine, there. It may come late, twice
   // or never.
   virtual void OnControl(PeerId, std::span<const std::byte>) {}
+  // For the memory of GPUs. Has the NIC put bytes, which are part of what
+  // Receive has just given out, into registered memory.
+  virtual void Carry(uint64_t, std::span<const std::byte>, const MemorySlice&) {
+  }
+  // Has the NIC see to it that whatever it has put into this memory is there
+  // for the GPU.
+  virtual void Flush(uint64_t, const MemorySlice&) {}
+  // Nothing that was asked for by these tickets is done any more, nor told of.
+  virtual void Forget(std::span<const uint64_t>) {}
 
   // C. What next.
   // Cannot fail: what the system refuses is lost, and counted. At most
@@ -148,6 +173,8 @@ class Datapath {
   virtual void Await() {}
   // One that has been buried on both sides since it was asked for; false: none.
   virtual bool TakeBuried(Way*) { return false; }
+  // One that Carry or Flush was given; false: none is done.
+  virtual bool TakeCarried(Carried*) { return false; }
   // What is to reach the peer over another plane, if there is one; false: no
   // more.
   virtual bool TakeControl(PlaneControl*) { return false; }

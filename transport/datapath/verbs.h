@@ -36,6 +36,7 @@ struct VerbsOptions {
   uint32_t max_packet_bytes = 4096;  // Never more, whatever the MTU. >= 256.
   uint8_t traffic_class = 0;         // Its ECN bits are ours.
   uint8_t service_level = 0;         // 0..15
+  bool gpus = false;  // Find out whether their memory can be reached.
 };
 
 class VerbsLibrary {
@@ -55,7 +56,7 @@ class VerbsLibrary {
                                                    int gid_index) const;
 
   // The Status says which step failed. Where the mode is kAuto, `choice` says
-  // which was taken, and why.
+  // which was taken, and why; and where there is a GPU, what was found of it.
   absl::StatusOr<std::unique_ptr<Datapath>> Open(const VerbsOptions& options,
                                                  std::string* choice) const;
 

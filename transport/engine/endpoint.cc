@@ -15,6 +15,7 @@
 #include "transport/datapath/verbs.h"
 #include "transport/engine/clock.h"
 #include "transport/engine/reception.h"
+#include "transport/engine/registrations.h"
 #include "transport/engine/runner.h"
 
 namespace hawser {
@@ -62,11 +63,14 @@ absl::StatusOr<std::unique_ptr<Datapath>> MakePlane(
     options.max_packet_bytes = std::max(max_packet_bytes, 256u);
     options.traffic_class = static_cast<uint8_t>(config.traffic_class);
     options.service_level = static_cast<uint8_t>(config.service_level);
+    // A check over what lies in a GPU could not be made.
+    options.gpus = config.checksum != "payload";
     std::string choice;
     auto plane = (*library)->Open(options, &choice);
     if (warnings != nullptr && !choice.empty()) {
-      warnings->push_back(absl::StrCat("verbs on ", interface.name, ": ",
-                                       choice, " (HAWSER_VERBS_MODE=auto)"));
+      warnings->push_back(absl::StrCat(
+          "verbs on ", interface.name, ": ", choice,
+          options.mode == VerbsMode::kAuto ? " (HAWSER_VERBS_MODE=auto)" : ""));
     }
     return plane;
   }
@@ -108,6 +112,7 @@ FlowEnd::~FlowEnd() {
   runner_->WithTurn(
       [&](Engine& engine) { engine.CloseFlow(*record_, MonotonicNow()); });
   runner_->Wake();
+  for (const uint32_t key : registered_) endpoint_->Unregister(key);
 }
 
 Request* FlowEnd::Submit(MemorySlice memory, bool watched) {
@@ -126,11 +131,28 @@ bool FlowEnd::Test(Request* request, Request::Outcome* outcome,
 
 void FlowEnd::Await(Time until) { runner_->Await(until); }
 
-uint32_t FlowEnd::Register(MemorySlice memory) {
-  return endpoint_->Register(memory);
+uint32_t FlowEnd::Register(const Memory& memory) {
+  const uint32_t key = endpoint_->Register(memory);
+  if (key != 0) registered_.push_back(key);
+  return key;
 }
 
-void FlowEnd::Unregister(uint32_t key) { endpoint_->Unregister(key); }
+void FlowEnd::Unregister(uint32_t key) {
+  // It may have been registered by way of another flow.
+  const auto found = std::find(registered_.begin(), registered_.end(), key);
+  if (found != registered_.end()) registered_.erase(found);
+  endpoint_->Unregister(key);
+}
+
+Request* FlowEnd::Flush(MemorySlice memory, bool* full) {
+  *full = false;
+  if (!IsGpu(memory.key) || memory.length == 0) return nullptr;
+  Request* const request = runner_->WithTurn(
+      [&](Engine& engine) { return engine.Flush(*record_, memory); });
+  runner_->Wake();
+  *full = request == nullptr;
+  return request;
+}
 
 std::string FlowEnd::Failure(bool* first) {
   return runner_->WithTurn([&](Engine&) -> std::string {
@@ -155,6 +177,7 @@ Endpoint::Endpoint(const Config& config, std::vector<Interface> interfaces,
       log_(std::move(log)),
       host_(HostName()),
       datapath_(DatapathOf(interfaces_)),
+      registrations_(std::make_unique<Registrations>()),
       reception_(std::make_unique<Reception>(*this)) {}
 
 Endpoint::~Endpoint() { Stop(); }
@@ -165,53 +188,40 @@ void Endpoint::Stop() {
   for (const auto& runner : runners_) runner->Join();
 }
 
-uint32_t Endpoint::Register(MemorySlice memory) {
-  if (datapath_ != "verbs" || memory.length == 0) return 0;
+// What is slow, to pin and to let go, is done while the engines turn.
+uint32_t Endpoint::Register(const Memory& asked) {
+  if (datapath_ != "verbs" || asked.length == 0) return 0;
   std::lock_guard<std::mutex> lock(registering_);
-  for (Registration& known : registrations_) {
-    if (known.memory.data == memory.data &&
-        known.memory.length == memory.length) {
-      ++known.users;
-      return known.memory.key;
+  if (const uint32_t key = registrations_->Share(asked)) return key;
+  const Memory memory =
+      WholePages(asked, static_cast<size_t>(sysconf(_SC_PAGESIZE)));
+  Registrations::Pins pins;
+  for (const auto& runner : runners_) {
+    for (Datapath* plane : runner->planes()) {
+      pins.push_back(plane->Pin(memory));
+      if (pins.back() == nullptr) return 0;
     }
   }
-  // Never 0, and not used twice: a key that a peer still remembers must not
-  // come to mean other memory.
-  if (keys_ == UINT32_MAX) return 0;
-  memory.key = ++keys_;
-  bool all = true;
+  const uint32_t key = registrations_->Add(memory, std::move(pins));
+  if (key == 0) return 0;
+  auto pin = registrations_->PinsOf(key).begin();
   for (const auto& runner : runners_) {
     runner->WithTurn([&](Engine& engine) {
-      for (Datapath* plane : engine.planes()) {
-        all = all && plane->Register(memory.key, {memory.data, memory.length});
-      }
+      for (Datapath* plane : engine.planes()) plane->Register(key, **pin++);
     });
   }
-  registrations_.push_back({memory, 1});
-  if (all) return memory.key;
-  Forget(registrations_.size() - 1);
-  return 0;
+  return key;
 }
 
 void Endpoint::Unregister(uint32_t key) {
   std::lock_guard<std::mutex> lock(registering_);
-  for (size_t i = 0; i < registrations_.size(); ++i) {
-    if (registrations_[i].memory.key != key) continue;
-    if (--registrations_[i].users == 0) Forget(i);
-    return;
-  }
-}
-
-void Endpoint::Forget(size_t index) {
+  const Registrations::Pins pins = registrations_->Release(key);
+  if (pins.empty()) return;
   for (const auto& runner : runners_) {
     runner->WithTurn([&](Engine& engine) {
-      for (Datapath* plane : engine.planes()) {
-        plane->Unregister(registrations_[index].memory.key);
-      }
+      for (Datapath* plane : engine.planes()) plane->Unregister(key);
     });
   }
-  registrations_[index] = registrations_.back();
-  registrations_.pop_back();
 }
 
 void Endpoint::Log(LogLevel level, const std::string& line) const {
@@ -232,6 +242,7 @@ absl::StatusOr<std::unique_ptr<Endpoint>> Endpoint::Create(
     return drawn;
   }
   std::vector<std::string> warnings;
+  endpoint->gpu_reach_ = {true, true};
   for (uint16_t index = 0; index < config.engines; ++index) {
     std::vector<std::unique_ptr<Datapath>> planes;
     for (const Interface& interface : endpoint->interfaces_) {
@@ -244,6 +255,10 @@ absl::StatusOr<std::unique_ptr<Endpoint>> Endpoint::Create(
                                          plane.status().message()));
       }
       planes.push_back(*std::move(plane));
+      const GpuReach reach = planes.back()->gpu_reach();
+      GpuReach& all = endpoint->gpu_reach_;
+      all = {all.by_address && reach.by_address,
+             all.by_dmabuf && reach.by_dmabuf};
     }
     auto runner =
         Runner::Start(config, endpoint->identity_, index, std::move(planes),

@@ -28,6 +28,7 @@ namespace hawser {
 
 class Endpoint;
 class Reception;
+class Registrations;
 class Runner;
 struct FlowRecord;
 
@@ -51,9 +52,13 @@ class FlowEnd {
   // For whoever has nothing else to do until a request of his may be done:
   // sleeps until something has happened, or until `until` at most.
   void Await(Time until);
-  // As the endpoint's.
-  uint32_t Register(MemorySlice memory);
+  // As the endpoint's; what was not unregistered is when this is destroyed.
+  uint32_t Register(const Memory& memory);
   void Unregister(uint32_t key);
+  // Of a half that receives, into memory of a GPU: the request is done when all
+  // that was received until now is there for that GPU. nullptr: there is
+  // nothing to do. `*full`: RequestQueue::kSlots are outstanding already.
+  Request* Flush(MemorySlice memory, bool* full);
   // Why requests of this flow fail, for humans. `*first`: nobody has been told
   // before, so it is worth a warning. A lost peer is told once for all of its
   // flows.
@@ -66,6 +71,7 @@ class FlowEnd {
   Endpoint* endpoint_;
   Runner* runner_;
   FlowRecord* record_;
+  std::vector<uint32_t> registered_;
   bool close_told_ = false;
 };
 
@@ -93,11 +99,15 @@ class Endpoint {
   const std::string& datapath() const { return datapath_; }
   void Log(LogLevel level, const std::string& line) const;
 
+  // In which ways every NIC here reaches the memory of GPUs.
+  GpuReach gpu_reach() const { return gpu_reach_; }
   // Memory that NICs may read and write while it is part of a request whose
   // MemorySlice has this key: until Unregister, which comes as often as
-  // Register did, and before the memory is given back to the system. 0: no NIC
-  // here can, and requests do without. The same memory has the same key.
-  uint32_t Register(MemorySlice memory);
+  // Register did, and before the memory is given back to the system. 0: some
+  // NIC here cannot; requests do without where it is the host's, and may not
+  // have it where it is a GPU's. What lies within the same memory may have the
+  // same key.
+  uint32_t Register(const Memory& memory);
   void Unregister(uint32_t key);
 
   // The two steps of a handshake; rendezvous.h carries the words. First, a
@@ -132,15 +142,11 @@ class Endpoint {
   wire::EndpointIdentity identity_;
   std::string host_;
   const std::string datapath_;
-  struct Registration {
-    MemorySlice memory;  // With its key.
-    int users = 0;
-  };
-  void Forget(size_t index);  // Of registrations_, under its lock.
+  GpuReach gpu_reach_;
   std::mutex registering_;
-  std::vector<Registration> registrations_;
-  uint32_t keys_ = 0;  // Given so far.
   std::vector<std::unique_ptr<Runner>> runners_;
+  // Before the planes of the runners, which it hangs on.
+  std::unique_ptr<Registrations> registrations_;
   const std::unique_ptr<Reception> reception_;
 };
 

@@ -382,6 +382,7 @@ void Engine::Bury(Peer& peer, Path& path, Time now) {
 }
 
 void Engine::EndPlacing(FlowRecord& record, Time now) {
+  ForgetErrands(record);
   Peer& peer = *record.peer;
   if (!peer.alive()) return;
   if (record.receive) {
@@ -419,6 +420,7 @@ void Engine::LosePeer(Peer& peer, std::string cause, Time now) {
   peer.closes.clear();
   peer.open_closes = 0;
   const auto fail = [&](FlowRecord& record) {
+    ForgetErrands(record);
     record.OnFailed(Request::Outcome::kPeerLost);
     UpdateBusy(record, now);
   };

@@ -71,6 +71,9 @@ class Engine {
   // Takes the flow out, whatever is open in it; the application's memory is
   // not touched again. The far half is told.
   void CloseFlow(FlowRecord& record, Time now);
+  // What a receiving flow has got in memory of a GPU is there for that GPU when
+  // the request is done. nullptr: there are RequestQueue::kSlots such already.
+  Request* Flush(FlowRecord& record, const MemorySlice& memory);
   // This endpoint ends: each peer is told, once per call and kGoodbyes times in
   // all. False: some are still to be told, now or when there is room.
   bool SayGoodbye(Time now);
@@ -124,16 +127,30 @@ class Engine {
   // All of its payload may lie in `rest`.
   void OnPacket(std::span<const std::byte> bytes,
                 std::span<const std::byte> rest, const RxPacket& datagram,
-                Time now);
+                uint16_t plane, Time now);
   // Whose packet it seems to be, and what it takes for granted. nullptr:
   // nobody's that we could answer.
   Peer* FindSender(const wire::Prologue& prologue, wire::Expected* expected);
   FlowRecord* FindReceive(const Peer& peer, FlowId id) const;
-  void OnCargo(Peer& peer, const wire::DecodedPacket& packet, Time now);
+  void OnCargo(Peer& peer, const wire::DecodedPacket& packet, uint16_t plane,
+               Time now);
   void OnAcks(Peer& peer, std::span<const std::byte> bytes, Duration waited,
               Time now);
   void Settle(Peer& peer, Time now);  // What is in settled_.
   void TakeBuried(uint16_t plane, Time now);
+  // What a NIC here does for a flow, in memory that this host cannot write: it
+  // puts cargo there, or flushes.
+  struct Errand {
+    FlowRecord* record = nullptr;  // nullptr: none.
+    uint16_t plane = 0;
+    FlushRequest* flush = nullptr;
+    wire::Cargo cargo = {};
+    bool last = false;
+  };
+  void OnFarClosed(FlowRecord& record, Time now);
+  uint64_t AddErrand(const Errand& errand);  // Its ticket.
+  void TakeCarried(uint16_t plane, Time now);
+  void ForgetErrands(FlowRecord& record);
   void OnControl(Peer& peer, std::span<const std::byte> bytes, Time now);
   void Learn(Peer& peer, const Path& path, const AckSummary& summary);
 
@@ -236,6 +253,8 @@ class Engine {
   std::vector<Peer*> unserved_;  // Have cargo; budget or room ran out.
   size_t first_served_ = 0;      // Peers take turns at being first.
   SettledList settled_;
+  std::vector<Errand> errands_;  // By ticket.
+  std::vector<uint64_t> free_errands_;
   std::vector<FlowRecord*> blocked_;  // Their flow was full; they wait.
   std::vector<Stage> stages_;         // One per plane.
   std::vector<std::byte> padding_;    // What a padded probe carries.

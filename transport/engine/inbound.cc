@@ -16,7 +16,8 @@ bool Engine::Receive(Time now) {
   bool any = false;
   if (!std::exchange(more_mail_, false)) more_mail_since_ = now;
   std::array<RxPacket, kReceiveBatch> batch;
-  for (Datapath* const& plane : planes_) {
+  for (uint16_t i = 0; i < planes_.size(); ++i) {
+    Datapath* const plane = planes_[i];
     if (peeks_left_ > 0) FindPlaces(plane->Peek());
     const size_t count = plane->Receive(batch);
     if (count > 0 && peeks_left_ > 0) --peeks_left_;
@@ -25,11 +26,12 @@ bool Engine::Receive(Time now) {
       while (const auto packet = packets.Next()) {
         OnPacket(*packet,
                  packets.at_last() ? datagram.rest : std::span<std::byte>(),
-                 datagram, now);
+                 datagram, i, now);
       }
     }
     plane->Recycle();
-    TakeBuried(static_cast<uint16_t>(&plane - planes_.data()), now);
+    TakeCarried(i, now);
+    TakeBuried(i, now);
     any |= count > 0;
     more_mail_ |= count == batch.size();
   }
@@ -76,7 +78,7 @@ std::span<std::byte> Engine::PlaceOf(const RxFront& front) {
 
 void Engine::OnPacket(std::span<const std::byte> bytes,
                       std::span<const std::byte> rest, const RxPacket& datagram,
-                      Time now) {
+                      uint16_t plane, Time now) {
   const auto prologue = wire::DecodePrologue(bytes);
   if (!prologue) return metrics_.packets_malformed.Add(1);
   wire::Expected expected;
@@ -135,7 +137,7 @@ void Engine::OnPacket(std::span<const std::byte> bytes,
   } else {
     peer.probes_in_a_row = 0;
   }
-  OnCargo(peer, *decoded, now);
+  OnCargo(peer, *decoded, plane, now);
 }
 
 // A closed flow still tells whose it was, so that what comes late for it is
@@ -163,7 +165,8 @@ FlowRecord* Engine::FindReceive(const Peer& peer, FlowId id) const {
   return record != nullptr && record->peer == &peer ? record : nullptr;
 }
 
-void Engine::OnCargo(Peer& peer, const wire::DecodedPacket& packet, Time now) {
+void Engine::OnCargo(Peer& peer, const wire::DecodedPacket& packet,
+                     uint16_t plane, Time now) {
   const wire::Cargo& cargo = packet.header.cargo;
   switch (cargo.kind) {
     case wire::CargoKind::kData: {
@@ -185,6 +188,14 @@ void Engine::OnCargo(Peer& peer, const wire::DecodedPacket& packet, Time now) {
           return metrics_.packets_duplicate.Add(1);
         case ReceiveFlow::Placed::kUnexpected:
           return metrics_.packets_unexpected.Add(1);
+        case ReceiveFlow::Placed::kCarry:
+          metrics_.bytes_carried.Add(cargo.length);
+          planes_[plane]->Carry(AddErrand({.record = record,
+                                           .plane = plane,
+                                           .cargo = cargo,
+                                           .last = last}),
+                                packet.payload, record->receive->Place(cargo));
+          return;
       }
       return;
     }
@@ -201,16 +212,22 @@ void Engine::OnCargo(Peer& peer, const wire::DecodedPacket& packet, Time now) {
       FlowRecord* record = cargo.from_sender ? FindReceive(peer, cargo.flow)
                                              : peer.sends.Find(cargo.flow);
       if (record == nullptr) return;  // Both halves closed at once.
-      EndPlacing(*record, now);
       record->far_closed = true;
       if (!cargo.from_sender) record->send->OnReceived(cargo.message);
-      record->OnFailed(Request::Outcome::kClosed);
-      UpdateBusy(*record, now);
+      OnFarClosed(*record, now);
       return;
     }
     case wire::CargoKind::kProbe:
       return;  // Being acked is all it asks.
   }
+}
+
+// What has arrived, and was acked, may still be on its way to its place.
+void Engine::OnFarClosed(FlowRecord& record, Time now) {
+  if (record.errands > 0) return;
+  EndPlacing(record, now);
+  record.OnFailed(Request::Outcome::kClosed);
+  UpdateBusy(record, now);
 }
 
 void Engine::OnAcks(Peer& peer, std::span<const std::byte> bytes,
@@ -323,6 +340,95 @@ void Engine::TakeBuried(uint16_t plane, Time now) {
     }
     Touch(peer);
   }
+}
+
+// --- Errands ---------------------------------------------------------------
+
+uint64_t Engine::AddErrand(const Errand& errand) {
+  ++errand.record->errands;
+  if (free_errands_.empty()) {
+    free_errands_.push_back(errands_.size());
+    errands_.emplace_back();
+  }
+  const uint64_t ticket = free_errands_.back();
+  free_errands_.pop_back();
+  errands_[ticket] = errand;
+  return ticket;
+}
+
+// Where a NIC cannot write into its own host's memory, that was unregistered,
+// or the NIC is gone. The bytes are acked by now, so their flow is beyond help.
+void Engine::TakeCarried(uint16_t plane, Time now) {
+  Carried carried;
+  while (planes_[plane]->TakeCarried(&carried)) {
+    const Errand errand = std::exchange(errands_[carried.ticket], {});
+    free_errands_.push_back(carried.ticket);
+    FlowRecord& record = *errand.record;
+    --record.errands;
+    if (FlushRequest* flush = errand.flush) {
+      flush->ok &= carried.ok;
+      if (--flush->planes == 0) {
+        flush->request.Finish(
+            flush->ok ? Request::Outcome::kOk : Request::Outcome::kStuck, 0);
+      }
+    } else if (!carried.ok) {
+      EndPlacing(record, now);
+      record.OnFailed(Request::Outcome::kStuck);
+    } else if (record.receive->OnCarried(errand.cargo, errand.last) ==
+               ReceiveFlow::Placed::kNew) {
+      metrics_.bytes_received.Add(errand.cargo.length);
+    }
+    if (record.far_closed) OnFarClosed(record, now);
+    UpdateBusy(record, now);
+  }
+}
+
+void Engine::ForgetErrands(FlowRecord& record) {
+  if (record.errands == 0) return;
+  for (uint16_t plane = 0; plane < planes_.size(); ++plane) {
+    std::vector<uint64_t> tickets;
+    for (uint64_t ticket = 0; ticket < errands_.size(); ++ticket) {
+      Errand& errand = errands_[ticket];
+      if (errand.record != &record || errand.plane != plane) continue;
+      tickets.push_back(ticket);
+      errand = {};
+    }
+    if (!tickets.empty()) planes_[plane]->Forget(tickets);
+    free_errands_.insert(free_errands_.end(), tickets.begin(), tickets.end());
+  }
+  record.errands = 0;
+  if (record.flushes == nullptr) return;
+  for (FlushRequest& flush : *record.flushes) {
+    if (std::exchange(flush.planes, 0) > 0) {
+      flush.request.Finish(Request::Outcome::kClosed, 0);
+    }
+  }
+}
+
+Request* Engine::Flush(FlowRecord& record, const MemorySlice& memory) {
+  if (record.flushes == nullptr) {
+    record.flushes = std::make_unique<FlowRecord::Flushes>();
+  }
+  for (size_t i = 0; i < record.flushes->size(); ++i) {
+    FlushRequest& flush = (*record.flushes)[i];
+    Request& request = flush.request;
+    if (request.state.load(std::memory_order_acquire) !=
+        Request::State::kFree) {
+      continue;
+    }
+    request.slot = static_cast<uint8_t>(i);
+    request.memory = memory;
+    request.state.store(Request::State::kSubmitted, std::memory_order_relaxed);
+    flush.planes = planes_.size();
+    flush.ok = true;
+    for (uint16_t plane = 0; plane < planes_.size(); ++plane) {
+      planes_[plane]->Flush(
+          AddErrand({.record = &record, .plane = plane, .flush = &flush}),
+          memory);
+    }
+    return &request;
+  }
+  return nullptr;
 }
 
 }  // namespace hawser

@@ -42,6 +42,9 @@ std::span<const MetricRow> EngineMetricRows() {
       {"bytes_placed", &EngineMetrics::bytes_placed,
        "Of those, payload that the NIC or the system put there, and no copy of "
        "ours."},
+      {"bytes_carried", &EngineMetrics::bytes_carried,
+       "Payload that came to the host and that the NIC then put into a GPU's "
+       "memory."},
       {"paths_suspected", &EngineMetrics::paths_suspected,
        "Times a path fell silent and its cargo moved to others."},
       {"paths_reopened", &EngineMetrics::paths_reopened,

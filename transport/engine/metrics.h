@@ -24,7 +24,7 @@ struct alignas(64) EngineMetrics {
       packets_spurious, packets_duplicate, packets_malformed, packets_foreign,
       packets_unexpected, acks_sent, acks_received, probes_sent, controls_sent,
       controls_received, bytes_delivered, bytes_received, bytes_placed,
-      paths_suspected, paths_reopened, paths_buried, peers_lost;
+      bytes_carried, paths_suspected, paths_reopened, paths_buried, peers_lost;
 };
 
 struct MetricRow {

@@ -357,7 +357,10 @@ std::optional<wire::Cargo> Engine::NextCargo(Peer& peer, const Path& path,
                        PlaneOf(peer, path).CanPlace(WayOf(peer, path), target);
     auto cargo = flow.Next(place ? max_placed : max_payload);
     if (cargo && place) {
-      cargo->placed = cargo->length >= std::min(kLeastPlacedBytes, max_payload);
+      // To a GPU there is no other way that is not longer.
+      const uint32_t least =
+          IsGpu(target.key) ? 1 : std::min(kLeastPlacedBytes, max_payload);
+      cargo->placed = cargo->length >= least;
     }
     if ((*record)->ready()) peer.ready_sends.Push(*record);
     if (cargo) return cargo;

@@ -2,6 +2,7 @@
 // Knows: paths, flows, whose turn it is.  Never: sockets, threads.
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <deque>
 #include <memory>
@@ -28,6 +29,13 @@ namespace hawser {
 
 struct Peer;
 
+// That all that was received is there for the GPU whose memory it is in.
+struct FlushRequest {
+  Request request;
+  size_t planes = 0;  // Whose NICs have not yet seen to it.
+  bool ok = true;
+};
+
 // One half of one flow, as its engine keeps it. Exactly one of `send` and
 // `receive` is there.
 struct FlowRecord {
@@ -37,6 +45,10 @@ struct FlowRecord {
   RequestQueue queue;       // Shared with the application.
   std::unique_ptr<SendFlow> send;
   std::unique_ptr<ReceiveFlow> receive;
+  // As many as it may have receives; made with the first.
+  using Flushes = std::array<FlushRequest, RequestQueue::kSlots>;
+  std::unique_ptr<Flushes> flushes;
+  uint32_t errands = 0;  // Of NICs here, in its memory.
   FlowRecord* next_ready = nullptr;
   bool listed = false;      // In its peer's ready list.
   bool busy = false;        // Has open requests.

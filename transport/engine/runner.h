@@ -52,6 +52,9 @@ class Runner {
   // one, or until `until`.
   void Await(Time until);
 
+  // Any thread: for what may be asked of planes without the turn.
+  std::span<Datapath* const> planes() const { return engine_->planes(); }
+
   // Any thread: `function(engine)` under the turn.
   template <class Function>
   auto WithTurn(Function function) {

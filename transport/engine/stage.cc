@@ -14,7 +14,7 @@ bool Stage::MakeRoom() {
 void Stage::Add(PeerId peer, uint16_t entropy,
                 std::span<const std::byte> header, MemorySlice payload,
                 uint32_t max_bytes) {
-  const bool copies = payload.length <= kCopiedBytes;
+  const bool copies = payload.length <= kCopiedBytes && !IsGpu(payload.key);
   const size_t copied_bytes = header.size() + (copies ? payload.length : 0);
   const size_t all_bytes = header.size() + payload.length;
   bool joins = false;

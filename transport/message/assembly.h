@@ -23,6 +23,9 @@ class Assembly {
   bool Meets(uint32_t begin, uint32_t end) const {  // Some of it is here.
     return arrived_.Meets(begin, end);
   }
+  bool Has(uint32_t offset, uint32_t length) const {  // length > 0: all of it.
+    return arrived_.Covers(offset, offset + length);
+  }
 
   // B. What happened. `length` bytes belong at `offset`, a multiple of
   // wire::kCutBytes, of the buffer `memory`; they are at `bytes`, or, if that

@@ -52,7 +52,7 @@ void ReceiveFlow::OnPosted(Request* request) {
   }
   watched_ = request->watched;
   const uint64_t index =
-      messages_.Push({.request = request, .bytes = std::nullopt});
+      messages_.Push({.request = request, .bytes = std::nullopt, .carried = 0});
   assemblies_[index % kMaxOpenMessages].Clear();
 }
 
@@ -83,19 +83,23 @@ ReceiveFlow::Placed ReceiveFlow::Take(const wire::Cargo& cargo, bool last,
   Assembly& assembly = assemblies_[index % kMaxOpenMessages];
   if (cargo.length == 0 && !last) {
     // It is larger than its grant.
-    if (assembly.end() != 0) return Placed::kUnexpected;
+    if (assembly.end() != 0 || message.carried != 0) return Placed::kUnexpected;
     Finish(index, Request::Outcome::kTruncated, 0);
     return Placed::kNew;
   }
   if (!Fits(cargo, last, message, assembly)) return Placed::kUnexpected;
   if (last) message.bytes = cargo.offset + cargo.length;
-  if (cargo.length != 0 && !assembly.Add(message.request->memory.data,
-                                         cargo.offset, cargo.length, bytes)) {
+  const MemorySlice& memory = message.request->memory;
+  if (cargo.length != 0 && bytes != nullptr && IsGpu(memory.key)) {
+    if (assembly.Has(cargo.offset, cargo.length)) return Placed::kDuplicate;
+    ++message.carried;
+    return Placed::kCarry;
+  }
+  if (cargo.length != 0 &&
+      !assembly.Add(memory.data, cargo.offset, cargo.length, bytes)) {
     return Placed::kDuplicate;
   }
-  if (message.bytes == assembly.covered_bytes()) {
-    Finish(index, Request::Outcome::kOk, *message.bytes);
-  }
+  FinishIfWhole(index);
   return Placed::kNew;
 }
 
@@ -112,7 +116,8 @@ bool ReceiveFlow::Fits(const wire::Cargo& cargo, bool last,
 std::span<std::byte> ReceiveFlow::PlaceOf(const wire::Cargo& cargo,
                                           bool last) const {
   const Message* message = Find(cargo.message);
-  if (message == nullptr || message->request->watched || cargo.length == 0) {
+  if (message == nullptr || message->request->watched || cargo.length == 0 ||
+      IsGpu(message->request->memory.key)) {
     return {};
   }
   const uint64_t index =
@@ -123,6 +128,20 @@ std::span<std::byte> ReceiveFlow::PlaceOf(const wire::Cargo& cargo,
     return {};
   }
   return {message->request->memory.data + cargo.offset, cargo.length};
+}
+
+// Another copy may have come meanwhile, but this one was being written until
+// now, and the request has waited for it.
+ReceiveFlow::Placed ReceiveFlow::OnCarried(const wire::Cargo& cargo,
+                                           bool last) {
+  if (Find(cargo.message) == nullptr) return Placed::kUnexpected;  // It failed.
+  const uint64_t index =
+      messages_.begin() + static_cast<uint64_t>(Ahead(cargo.message));
+  HAWSER_CHECK(messages_[index].carried > 0);
+  --messages_[index].carried;
+  const Placed placed = Take(cargo, last, nullptr);
+  if (placed == Placed::kDuplicate) FinishIfWhole(index);
+  return placed;
 }
 
 void ReceiveFlow::OnSettled(const wire::Cargo& grant, bool delivered) {
@@ -183,6 +202,14 @@ wire::Grant ReceiveFlow::Describe(const wire::Cargo& grant) const {
   return content;
 }
 
+MemorySlice ReceiveFlow::Place(const wire::Cargo& cargo) const {
+  const Message* message = Find(cargo.message);
+  HAWSER_CHECK(message != nullptr);
+  const MemorySlice& memory = message->request->memory;
+  HAWSER_CHECK(cargo.offset + uint64_t{cargo.length} <= memory.length);
+  return {memory.data + cargo.offset, cargo.length, memory.key};
+}
+
 MessageId ReceiveFlow::IdOf(uint64_t index) const {
   return {first_.value + static_cast<uint32_t>(index)};
 }
@@ -198,6 +225,15 @@ const ReceiveFlow::Message* ReceiveFlow::Find(MessageId message) const {
   if (!messages_.contains(index)) return nullptr;
   const Message& found = messages_[index];
   return found.request == nullptr ? nullptr : &found;
+}
+
+void ReceiveFlow::FinishIfWhole(uint64_t index) {
+  const Message& message = messages_[index];
+  if (message.carried != 0 ||
+      message.bytes != assemblies_[index % kMaxOpenMessages].covered_bytes()) {
+    return;
+  }
+  Finish(index, Request::Outcome::kOk, *message.bytes);
 }
 
 void ReceiveFlow::Finish(uint64_t index, Request::Outcome how, uint32_t bytes) {

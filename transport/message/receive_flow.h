@@ -49,14 +49,17 @@ class ReceiveFlow {
 
   // B. What happened.
   void OnPosted(Request* request);
-  // What became of the bytes: placed, or why not.
-  enum class Placed : uint8_t { kNew, kDuplicate, kUnexpected };
+  // What became of the bytes: placed, or why not. kCarry: they belong where
+  // this host cannot write, and a NIC is to put them there.
+  enum class Placed : uint8_t { kNew, kDuplicate, kUnexpected, kCarry };
   // `last`: the message ends with these bytes (wire::PacketHeader). They may
   // lie at PlaceOf already.
   Placed OnData(const wire::Cargo& cargo, bool last,
                 std::span<const std::byte> payload);
   // The same of bytes that the NIC has put where they belong.
   Placed OnPlaced(const wire::Cargo& cargo, bool last);
+  // What was to be carried is there. Until then its request is not done.
+  Placed OnCarried(const wire::Cargo& cargo, bool last);
   void OnSettled(const wire::Cargo& grant, bool delivered);
   // Every request is done and says why; later ones are done at once.
   void OnFailed(Request::Outcome why);
@@ -65,11 +68,14 @@ class ReceiveFlow {
   std::optional<wire::Cargo> Next();  // A grant, as cargo; lost ones first.
   // The content, now, of a grant that Next has just returned.
   wire::Grant Describe(const wire::Cargo& grant) const;
+  // Where the bytes of a cargo belong that is to be carried.
+  MemorySlice Place(const wire::Cargo& cargo) const;
 
  private:
   struct Message {
     Request* request = nullptr;     // nullptr: done, and waits for older ones.
     std::optional<uint32_t> bytes;  // Its length, once its end has come.
+    uint32_t carried = 0;           // Pieces that a NIC here is putting there.
   };
 
   MessageId IdOf(uint64_t index) const;
@@ -81,6 +87,7 @@ class ReceiveFlow {
                    const Assembly& assembly);
   // `bytes`: cargo.length of them; null: they are home.
   Placed Take(const wire::Cargo& cargo, bool last, const std::byte* bytes);
+  void FinishIfWhole(uint64_t index);
   void Finish(uint64_t index, Request::Outcome how, uint32_t bytes);
 
   FlowId id_;

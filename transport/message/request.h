@@ -24,6 +24,7 @@ struct Request {
     kTruncated,  // The message is larger than the receive buffer.
     kPeerLost,   // Nothing was heard from the peer for too long.
     kClosed,     // The other half of the flow was closed first.
+    kStuck,      // No NIC here could put the bytes into the buffer.
   };
   std::atomic<State> state{State::kFree};
   Outcome outcome = Outcome::kOk;

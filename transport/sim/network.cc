@@ -370,6 +370,37 @@ void SimDatapath::Bury(const Way& way) {
   Say(peer->second, way.entropy + lane.asks, ask);
 }
 
+void SimDatapath::Carry(uint64_t ticket, std::span<const std::byte> bytes,
+                        const MemorySlice& to) {
+  HAWSER_CHECK(IsGpu(to.key) && to.length == bytes.size());
+  jobs_.push_back({ticket,
+                   now_ + options_.carries_for,
+                   {bytes.begin(), bytes.end()},
+                   to.data});
+}
+
+void SimDatapath::Flush(uint64_t ticket, const MemorySlice& memory) {
+  HAWSER_CHECK(IsGpu(memory.key));
+  jobs_.push_back({ticket, now_ + options_.carries_for, {}, nullptr});
+}
+
+void SimDatapath::Forget(std::span<const uint64_t> tickets) {
+  std::erase_if(jobs_, [&](const Job& job) {
+    return std::find(tickets.begin(), tickets.end(), job.ticket) !=
+           tickets.end();
+  });
+}
+
+// In the order in which they were given, and no sooner than it must be.
+bool SimDatapath::TakeCarried(Carried* carried) {
+  if (jobs_.empty() || jobs_.front().at > now_) return false;
+  const Job& job = jobs_.front();
+  std::copy(job.bytes.begin(), job.bytes.end(), job.to);
+  *carried = {job.ticket, true};
+  jobs_.pop_front();
+  return true;
+}
+
 bool SimDatapath::TakeBuried(Way* way) {
   if (buried_.empty()) return false;
   *way = buried_.front();

@@ -137,6 +137,10 @@ struct SimDatapathOptions {
   uint32_t max_placed_bytes = 0;
   // Peek shows so much of a datagram; 0: nothing.
   uint32_t front_bytes = 0;
+  // All memory is a GPU's: what the host would place, the NIC carries there,
+  // and takes so long for it.
+  bool gpu = false;
+  Duration carries_for = Duration::Micros(30);
 };
 
 // The fourth door: into a Network.
@@ -175,13 +179,18 @@ class SimDatapath final : public Datapath {
   void Bury(const Way& way) override;
   bool TakeBuried(Way* way) override;
   void OnControl(PeerId peer, std::span<const std::byte> bytes) override;
+  void Carry(uint64_t ticket, std::span<const std::byte> bytes,
+             const MemorySlice& to) override;
+  void Flush(uint64_t ticket, const MemorySlice& memory) override;
+  void Forget(std::span<const uint64_t> tickets) override;
+  bool TakeCarried(Carried* carried) override;
   bool TakeControl(PlaneControl* control) override;
 
   // The simulator's side.
   void SetNow(Time now) { now_ = now; }
   void Refill() { room_ = options_.room; }
   void OnArrival(std::vector<std::byte> bytes, bool marked);
-  bool has_mail() const { return !mail_.empty(); }
+  bool has_mail() const { return !mail_.empty() || !jobs_.empty(); }
 
  private:
   struct Letter {
@@ -189,6 +198,12 @@ class SimDatapath final : public Datapath {
     bool marked = false;
     Time arrived_at;
     uint32_t placed_bytes = 0;
+  };
+  struct Job {  // Of the NIC, for a GPU; a flush has no bytes.
+    uint64_t ticket = 0;
+    Time at;
+    std::vector<std::byte> bytes;
+    std::byte* to = nullptr;
   };
   // What stands before the bytes of a packet where NICs place payload.
   struct Frame {
@@ -226,6 +241,7 @@ class SimDatapath final : public Datapath {
   std::map<std::pair<int, uint32_t>, uint32_t> ears_;  // Generations heard.
   std::deque<Way> buried_;
   std::deque<PlaneControl> controls_;  // For another plane to carry.
+  std::deque<Job> jobs_;
   std::deque<Letter> mail_;
   std::vector<RxFront> fronts_;  // Of the first of them.
   std::vector<Letter> lent_;

@@ -115,12 +115,25 @@ Request* Simulator::Receive(const SimFlow& flow, std::span<std::byte> bytes,
   return Submit(flow.receive, flow.to, bytes, watched);
 }
 
+Request* Simulator::Flush(const SimFlow& flow, std::span<std::byte> bytes) {
+  for (auto& plane : hosts_[flow.to]->planes) plane->SetNow(now_);
+  Due(flow.to, now_);
+  return hosts_[flow.to]->engine->Flush(
+      *flow.receive,
+      {bytes.data(), static_cast<uint32_t>(bytes.size()), KeyAt(flow.to)});
+}
+
+// It is registered where that makes a difference.
+uint32_t Simulator::KeyAt(int host) const {
+  const SimDatapathOptions& options = hosts_[host]->options;
+  return (options.max_placed_bytes > 0 ? 1u : 0u) |
+         (options.gpu ? kGpuKey : 0u);
+}
+
 Request* Simulator::Submit(FlowRecord* record, int host,
                            std::span<std::byte> bytes, bool watched) {
   Request* request = record->queue.Submit(
-      {bytes.data(), static_cast<uint32_t>(bytes.size()),
-       // All memory is registered where that makes a difference.
-       hosts_[host]->options.max_placed_bytes > 0 ? 1u : 0u},
+      {bytes.data(), static_cast<uint32_t>(bytes.size()), KeyAt(host)},
       watched);
   if (request == nullptr) return nullptr;
   hosts_[host]->engine->inbox().Ring(&record->queue);

@@ -55,6 +55,7 @@ class Simulator {
   Request* Send(const SimFlow& flow, std::span<const std::byte> bytes);
   Request* Receive(const SimFlow& flow, std::span<std::byte> bytes,
                    bool watched = true);
+  Request* Flush(const SimFlow& flow, std::span<std::byte> bytes);
   // The same, for either half.
   Request* Submit(FlowRecord* record, int host, std::span<std::byte> bytes,
                   bool watched = true);
@@ -79,6 +80,7 @@ class Simulator {
     Time at;
     std::function<void()> what;
   };
+  uint32_t KeyAt(int host) const;  // Of all memory there.
   void Turn(Host& host);
   void Due(int host, Time at);
 

@@ -349,6 +349,9 @@ void Run::OnEnd(Side& side, const Side::Open& open, Request::Outcome outcome,
         Complain(said("was not told that it had arrived before the close"));
       }
       break;
+    case Request::Outcome::kStuck:
+      Complain(said("was stuck in a NIC, though there is none"));
+      break;
   }
   if (!side.buffers[message].guards_hold()) {
     Complain(said("was written beyond its buffer"));

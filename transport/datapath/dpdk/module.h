@@ -21,7 +21,7 @@ struct DpdkModule {
 };
 
 // Grows with every change of this file, of dpdk.h or of datapath.h.
-inline constexpr uint32_t kDpdkModuleVersion = 3;
+inline constexpr uint32_t kDpdkModuleVersion = 4;
 // The one name that the shared object shows: a DpdkModule.
 inline constexpr char kDpdkModuleName[] = "hawser_dpdk_module";
 

@@ -127,6 +127,7 @@ bool VerbsDatapath::Open(std::string* error, std::string* choice) {
   std::memcpy(to + 2, &receiver_->qp_num, 4);
   std::memcpy(to + 6, gid_.raw, 16);
 
+  MakeCarrier(choice);
   for (uint16_t slot = kTxSlots; slot-- > 0;) free_slots_.push_back(slot);
   used_.reserve(options_.entropies);
   lent_.reserve(all_rx);
@@ -144,7 +145,8 @@ PairHolder VerbsDatapath::MakePair(uint32_t sends, uint32_t receives,
   wanted.recv_cq = rx_done_.get();
   wanted.cap.max_send_wr = sends;
   wanted.cap.max_recv_wr = receives;
-  wanted.cap.max_send_sge = wanted.cap.max_recv_sge = 1;
+  wanted.cap.max_send_sge = kPieces;
+  wanted.cap.max_recv_sge = 1;
   wanted.cap.max_inline_data = sends > 1 ? kInlineBytes : 0;
   wanted.qp_type = IBV_QPT_UD;
   PairHolder pair(ibv_create_qp(domain_.get(), &wanted));
@@ -338,10 +340,10 @@ uint16_t VerbsDatapath::TakeSlot(Sender& sender) {
   const uint16_t slot = free_slots_.back();
   free_slots_.pop_back();
   sender.slots.Push(slot);
-  pieces_[slot] = {reinterpret_cast<uint64_t>(tx_memory_[slot]), 0,
-                   tx_memory_.local_key()};
+  pieces_[slot][0] = {reinterpret_cast<uint64_t>(tx_memory_[slot]), 0,
+                      tx_memory_.local_key()};
   requests_[slot] = {};
-  requests_[slot].sg_list = &pieces_[slot];
+  requests_[slot].sg_list = pieces_[slot].data();
   requests_[slot].num_sge = 1;
   requests_[slot].opcode = IBV_WR_SEND;
   requests_[slot].wr_id =
@@ -364,9 +366,9 @@ void VerbsDatapath::StageDatagram(const TxPacket& packet) {
   const Peer& peer = peers_[packet.peer.value];
   Sender& sender = *senders_[packet.entropy];
   const uint16_t slot = TakeSlot(sender);
-  pieces_[slot].length = CopyInto(slot, packet);
   ibv_send_wr& request = requests_[slot];
-  if (pieces_[slot].length <= inline_bytes_) {
+  if (!Fill(slot, packet)) ++counts_.sends_dropped;
+  if (request.num_sge == 1 && pieces_[slot][0].length <= inline_bytes_) {
     request.send_flags = IBV_SEND_INLINE;
   }
   request.wr.ud.ah = peer.handles[packet.entropy].get();
@@ -375,14 +377,27 @@ void VerbsDatapath::StageDatagram(const TxPacket& packet) {
   Chain(sender, slot);
 }
 
-uint32_t VerbsDatapath::CopyInto(uint16_t slot, const TxPacket& packet) {
-  const auto bytes =
-      static_cast<uint32_t>(packet.header.size()) + packet.payload.length;
-  HAWSER_CHECK(bytes <= address_.max_packet_bytes);
+// A packet whose memory has gone becomes its header alone, which says nothing.
+bool VerbsDatapath::Fill(uint16_t slot, const TxPacket& packet) {
+  const auto header_bytes = static_cast<uint32_t>(packet.header.size());
+  HAWSER_CHECK(header_bytes + packet.payload.length <=
+               address_.max_packet_bytes);
   std::byte* const rest =
       std::copy(packet.header.begin(), packet.header.end(), tx_memory_[slot]);
-  std::copy_n(packet.payload.data, packet.payload.length, rest);
-  return bytes;
+  ibv_sge& header = pieces_[slot][0];
+  header.length = header_bytes;
+  if (packet.payload.length == 0) return true;
+  if (!IsGpu(packet.payload.key)) {
+    std::copy_n(packet.payload.data, packet.payload.length, rest);
+    header.length += packet.payload.length;
+    return true;
+  }
+  const auto region = regions_.find(packet.payload.key);
+  if (region == regions_.end()) return false;
+  pieces_[slot][1] = {reinterpret_cast<uint64_t>(packet.payload.data),
+                      packet.payload.length, region->second.local};
+  requests_[slot].num_sge = kPieces;
+  return true;
 }
 
 void VerbsDatapath::Post(Sender& sender) {
@@ -511,6 +526,12 @@ void VerbsDatapath::Await() {
     for (size_t i = 0; i < count; ++i) OnSent(polled_[i]);
     readable |= tx_room() > 0;
   }
+  if (carrier_ != nullptr && !carrier_->idle()) {
+    std::array<ibv_wc, kPolled> done;
+    carrier_->OnCompletions(
+        std::span(done).first(carrier_->completions().Arm(done)));
+    readable |= carrier_->has_done();
+  }
   KeepReadable(readable);
   awaited_ = true;
 }
@@ -518,6 +539,7 @@ void VerbsDatapath::Await() {
 void VerbsDatapath::Recycle() {
   lending_ = false;
   for (const uint32_t slot : lent_) {
+    if (holding_.contains(slot)) continue;
     (slot < kRxSlots ? idle_ : idle_ears_).push_back(slot);
   }
   lent_.clear();

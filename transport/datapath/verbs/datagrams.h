@@ -12,6 +12,10 @@
 // concerned. tx_room() is the number of free slots; they come back when
 // Receive or Send looks at the completions.
 //
+// Payload in memory of a GPU is not copied: the device gathers it, as a second
+// piece. What has come for such memory and lies here, the carrier brings there;
+// until then its slot stays lent.
+//
 // In the modes uc and rc there are lanes besides (lane.h), which are made and
 // buried by datagrams with an immediate value: no other packet has one. Until a
 // lane is open, and whenever it is not, its packets are datagrams.
@@ -31,6 +35,7 @@
 #include "transport/base/ring.h"
 #include "transport/datapath/datapath.h"
 #include "transport/datapath/verbs.h"
+#include "transport/datapath/verbs/carrier.h"
 #include "transport/datapath/verbs/device.h"
 #include "transport/datapath/verbs/lane.h"
 
@@ -61,13 +66,20 @@ class VerbsDatapath final : public Datapath {
   bool CanPlace(const Way& way, const RemoteSlice& target) const override;
   bool broken(const Way& way) const override;
   uint32_t max_placed_bytes(PeerId) const override;
-  bool Register(uint32_t key, std::span<std::byte> memory) override;
+  GpuReach gpu_reach() const override { return gpu_reach_; }
+  std::unique_ptr<Pinned> Pin(const Memory& memory) const override;
+  void Register(uint32_t key, const Pinned& pinned) override;
   void Unregister(uint32_t key) override;
   void Offer(PeerId peer, uint32_t key) override;
   void ShutEars(PeerId peer) override;
   void Bury(const Way& way) override;
   bool TakeBuried(Way* way) override;
   void OnControl(PeerId peer, std::span<const std::byte> bytes) override;
+  void Carry(uint64_t ticket, std::span<const std::byte> bytes,
+             const MemorySlice& to) override;
+  void Flush(uint64_t ticket, const MemorySlice& memory) override;
+  void Forget(std::span<const uint64_t> tickets) override;
+  bool TakeCarried(Carried* carried) override;
   bool TakeControl(PlaneControl* control) override;
 
  private:
@@ -121,7 +133,8 @@ class VerbsDatapath final : public Datapath {
   HandleHolder MakeHandle(const ibv_gid& gid, uint16_t lid, uint32_t label);
   uint16_t TakeSlot(Sender& sender);
   void Chain(Sender& sender, uint16_t slot);
-  uint32_t CopyInto(uint16_t slot, const TxPacket& packet);
+  // The packet, as one piece or two. False: its memory has gone.
+  bool Fill(uint16_t slot, const TxPacket& packet);
   void StageDatagram(const TxPacket& packet);
   void StageMessage(Lane& lane, const TxPacket& packet);
   void StageWrite(Lane& lane, const TxPacket& packet);
@@ -151,6 +164,8 @@ class VerbsDatapath final : public Datapath {
   // What a lane brought: true, and the packet.
   bool OnHeard(const ibv_wc& done, uint32_t slot, RxPacket* packet);
   void AskForKeys();
+  void MakeCarrier(std::string* choice);
+  void Release(uint64_t ticket);  // The slot that it needed.
   Lane* FindLane(const Way& way) const;
   void ReapSends();
   void OnSent(const ibv_wc& done);
@@ -174,11 +189,16 @@ class VerbsDatapath final : public Datapath {
   SlotMemory tx_memory_, rx_memory_;
   SharedReceivesHolder heard_;  // The ears' receive buffers.
   PairHolder receiver_;
+  std::unique_ptr<Carrier> carrier_;  // Only where GPUs can be reached.
+  GpuReach gpu_reach_;
   std::vector<std::unique_ptr<Sender>> senders_;
   std::vector<Sender*> all_senders_;  // Lanes too, by Sender::index.
   std::vector<std::unique_ptr<Lane>> idle_lanes_;
   std::map<uint32_t, std::pair<PeerId, uint32_t>> ears_;  // By queue pair.
-  std::map<uint32_t, RegionHolder> regions_;
+  struct Keys {
+    uint32_t local = 0, remote = 0;
+  };
+  std::map<uint32_t, Keys> regions_;  // By number of registration.
   std::deque<Way> buried_;
   std::deque<PlaneControl> controls_;         // For another plane to carry.
   uint32_t generations_ = 0;                  // Given to lanes; each but once.
@@ -198,11 +218,14 @@ class VerbsDatapath final : public Datapath {
 
   std::vector<uint16_t> free_slots_;
   std::array<ibv_send_wr, kTxSlots> requests_;  // By slot.
-  std::array<ibv_sge, kTxSlots> pieces_;
-  std::vector<Sender*> used_;        // That the batch concerns.
-  std::vector<uint32_t> lent_;       // Slots given out by Receive,
-  std::vector<uint32_t> idle_;       // and all that are to be posted,
-  std::vector<uint32_t> idle_ears_;  // of the one kind and the other.
+  static constexpr int kPieces = 2;             // A header, and payload.
+  std::array<std::array<ibv_sge, kPieces>, kTxSlots> pieces_;
+  std::vector<Sender*> used_;             // That the batch concerns.
+  std::map<uint64_t, uint32_t> carried_;  // Which slot has what is carried,
+  std::map<uint32_t, uint32_t> holding_;  // and how much of that it has.
+  std::vector<uint32_t> lent_;            // Slots given out by Receive,
+  std::vector<uint32_t> idle_;            // and all that are to be posted,
+  std::vector<uint32_t> idle_ears_;       // of the one kind and the other.
   std::array<ibv_wc, kPolled> polled_;
   // Completions that Await saw, which Receive takes first.
   std::array<ibv_wc, kPolled> early_;

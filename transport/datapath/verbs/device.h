@@ -62,6 +62,9 @@ class SlotMemory {
   bool Make(ibv_pd* domain, size_t slots, size_t slot_bytes,
             std::string* error);
   std::byte* operator[](size_t slot) const { return bytes_ + slot * stride_; }
+  size_t SlotOf(const std::byte* byte) const {
+    return static_cast<size_t>(byte - bytes_) / stride_;
+  }
   uint32_t local_key() const { return region_->lkey; }
   ~SlotMemory();
 

@@ -17,6 +17,7 @@
 
 #include "transport/base/check.h"
 #include "transport/datapath/verbs/datagrams.h"
+#include "transport/datapath/verbs/gpu_trial.h"
 
 namespace hawser {
 namespace {
@@ -103,7 +104,7 @@ PairHolder VerbsDatapath::MakeLanePair(ibv_qp_type type, bool hears) {
   wanted.recv_cq = rx_done_.get();
   wanted.srq = heard_.get();
   wanted.cap.max_send_wr = hears ? 1 : kTxSlots;
-  wanted.cap.max_send_sge = 1;
+  wanted.cap.max_send_sge = hears ? 1 : kPieces;
   wanted.qp_type = type;
   PairHolder pair(ibv_create_qp(domain_.get(), &wanted));
   if (pair == nullptr) return nullptr;
@@ -170,7 +171,7 @@ void VerbsDatapath::SendControl(const Peer& peer, uint32_t entropy,
   const Control control = Signed(said);
   const uint16_t slot = TakeSlot(sender);
   std::memcpy(tx_memory_[slot], &control, sizeof control);
-  pieces_[slot].length = sizeof control;
+  pieces_[slot][0].length = sizeof control;
   ibv_send_wr& request = requests_[slot];
   request.opcode = IBV_WR_SEND_WITH_IMM;
   request.imm_data = htobe32(kControlMark);
@@ -248,7 +249,7 @@ void VerbsDatapath::Obey(Peer& peer, Control control, bool carried) {
       const auto region = regions_.find(control.memory);
       if (region == regions_.end()) break;
       control.kind = Control::Kind::kKey;
-      control.key = region->second->rkey;
+      control.key = region->second.remote;
       SendControl(peer, control.generation, control);
       break;
     }
@@ -372,15 +373,33 @@ bool VerbsDatapath::broken(const Way& way) const {
 
 // --- Memory ----------------------------------------------------------------
 
-bool VerbsDatapath::Register(uint32_t key, std::span<std::byte> memory) {
-  if (!has_lanes()) return false;
-  regions_[key].reset(ibv_reg_mr(domain_.get(), memory.data(), memory.size(),
-                                 IBV_ACCESS_LOCAL_WRITE |
-                                     IBV_ACCESS_REMOTE_WRITE |
-                                     IBV_ACCESS_RELAXED_ORDERING));
-  if (regions_[key] != nullptr) return true;
-  regions_.erase(key);
-  return false;
+namespace {
+
+class PinnedRegion final : public Pinned {
+ public:
+  explicit PinnedRegion(RegionHolder region) : region_(std::move(region)) {}
+  const ibv_mr& region() const { return *region_; }
+
+ private:
+  RegionHolder region_;
+};
+
+}  // namespace
+
+std::unique_ptr<Pinned> VerbsDatapath::Pin(const Memory& memory) const {
+  if (!has_lanes()) return nullptr;
+  if (memory.kind == MemoryKind::kGpu &&
+      !(memory.dmabuf < 0 ? gpu_reach_.by_address : gpu_reach_.by_dmabuf)) {
+    return nullptr;
+  }
+  RegionHolder region = PinMemory(domain_.get(), memory);
+  if (region == nullptr) return nullptr;
+  return std::make_unique<PinnedRegion>(std::move(region));
+}
+
+void VerbsDatapath::Register(uint32_t key, const Pinned& pinned) {
+  const ibv_mr& region = static_cast<const PinnedRegion&>(pinned).region();
+  regions_[key] = {region.lkey, region.rkey};
 }
 
 void VerbsDatapath::Unregister(uint32_t key) {
@@ -403,7 +422,7 @@ void VerbsDatapath::Offer(PeerId id, uint32_t key) {
   Control control;
   control.kind = Control::Kind::kKey;
   control.memory = key;
-  control.key = region->second->rkey;
+  control.key = region->second.remote;
   SendControl(peer, key, control);
   PostUsed();
 }
@@ -447,11 +466,80 @@ void VerbsDatapath::AskForKeys() {
   }
 }
 
+// --- Memory that the host cannot write -------------------------------------
+
+// Where it cannot be, the memory of GPUs is out of reach: what is lost on its
+// way there could not be put there later.
+void VerbsDatapath::MakeCarrier(std::string* choice) {
+  if (!has_lanes() || !options_.gpus) return;
+  PairRoute route;
+  std::string why;
+  auto carrier = std::make_unique<Carrier>();
+  if (!RouteToItself(context_.get(), options_.port, options_.gid_index,
+                     &route)) {
+    return;
+  }
+  route.service_level = options_.service_level;
+  if (carrier->Make(context_.get(), domain_.get(), channel_.get(), route,
+                    &why)) {
+    gpu_reach_ = TryGpu(domain_.get(), *carrier, &why);
+  }
+  if (gpu_reach_.any()) carrier_ = std::move(carrier);
+  if (!why.empty()) *choice += (choice->empty() ? "" : "; ") + why;
+}
+
+void VerbsDatapath::Carry(uint64_t ticket, std::span<const std::byte> bytes,
+                          const MemorySlice& to) {
+  HAWSER_CHECK(lending_ && carrier_ != nullptr);
+  const auto region = regions_.find(to.key);
+  if (region == regions_.end() || dead_) return carrier_->Fail(ticket);
+  const auto slot = static_cast<uint32_t>(rx_memory_.SlotOf(bytes.data()));
+  carried_[ticket] = slot;
+  ++holding_[slot];
+  carrier_->Write(ticket, bytes, rx_memory_.local_key(),
+                  reinterpret_cast<uint64_t>(to.data), region->second.remote);
+}
+
+void VerbsDatapath::Release(uint64_t ticket) {
+  const auto found = carried_.find(ticket);
+  if (found == carried_.end()) return;
+  const uint32_t slot = found->second;
+  carried_.erase(found);
+  if (--holding_[slot] > 0) return;
+  holding_.erase(slot);
+  // It may have been given out in this very call, and then goes back with it.
+  if (std::find(lent_.begin(), lent_.end(), slot) == lent_.end()) {
+    lent_.push_back(slot);
+  }
+}
+
+// What a device wrote that is gone left it before it went.
+void VerbsDatapath::Flush(uint64_t ticket, const MemorySlice& memory) {
+  HAWSER_CHECK(carrier_ != nullptr);
+  const auto region = regions_.find(memory.key);
+  if (dead_) return carrier_->Pass(ticket);
+  if (region == regions_.end()) return carrier_->Fail(ticket);
+  carrier_->Flush(ticket, reinterpret_cast<uint64_t>(memory.data),
+                  region->second.remote);
+}
+
+void VerbsDatapath::Forget(std::span<const uint64_t> tickets) {
+  if (carrier_ == nullptr) return;
+  carrier_->Forget(tickets);
+  for (const uint64_t ticket : tickets) Release(ticket);
+}
+
+bool VerbsDatapath::TakeCarried(Carried* carried) {
+  if (carrier_ == nullptr || !carrier_->Take(carried)) return false;
+  Release(carried->ticket);
+  return true;
+}
+
 // --- Packets ---------------------------------------------------------------
 
 void VerbsDatapath::StageMessage(Lane& lane, const TxPacket& packet) {
   const uint16_t slot = TakeSlot(lane);
-  pieces_[slot].length = CopyInto(slot, packet);
+  if (!Fill(slot, packet)) ++counts_.sends_dropped;
   lane.manifest_slot = Lane::kNoSlot;
   Chain(lane, slot);
 }
@@ -461,7 +549,8 @@ void VerbsDatapath::StageWrite(Lane& lane, const TxPacket& packet) {
   HAWSER_CHECK(header.size() <= UINT8_MAX);
   if (lane.first == nullptr || lane.manifest_count == kManifestHeaders ||
       (lane.manifest_slot != Lane::kNoSlot &&
-       pieces_[lane.manifest_slot].length + 1 + header.size() > mtu_bytes_)) {
+       pieces_[lane.manifest_slot][0].length + 1 + header.size() >
+           mtu_bytes_)) {
     lane.manifest_slot = Lane::kNoSlot;
   }
   if (lane.manifest_slot == Lane::kNoSlot) {
@@ -474,7 +563,7 @@ void VerbsDatapath::StageWrite(Lane& lane, const TxPacket& packet) {
     requests_[slot].imm_data = htobe32(lane.manifest_number);
     Chain(lane, slot);
   }
-  ibv_sge& manifest = pieces_[lane.manifest_slot];
+  ibv_sge& manifest = pieces_[lane.manifest_slot][0];
   std::byte* to = tx_memory_[lane.manifest_slot] + manifest.length;
   *to++ = static_cast<std::byte>(header.size());
   std::copy(header.begin(), header.end(), to);
@@ -490,8 +579,8 @@ void VerbsDatapath::StageWrite(Lane& lane, const TxPacket& packet) {
     return;
   }
   const uint16_t slot = TakeSlot(lane);
-  pieces_[slot] = {reinterpret_cast<uint64_t>(packet.payload.data),
-                   packet.payload.length, region->second->lkey};
+  pieces_[slot][0] = {reinterpret_cast<uint64_t>(packet.payload.data),
+                      packet.payload.length, region->second.local};
   ibv_send_wr& request = requests_[slot];
   request.opcode = IBV_WR_RDMA_WRITE_WITH_IMM;
   request.imm_data = htobe32(place << kManifestShift | lane.manifest_number);

@@ -18,14 +18,13 @@ struct VerbsModule {
   // All ports that can be used; `unusable` is told why others cannot.
   std::vector<Interface> (*find_ports)(AddressFamily family, int gid_index,
                                        std::string* unusable);
-  // nullptr, and a sentence in `error`. Where the mode is kAuto, `choice` says
-  // which was taken, and why.
+  // nullptr, and a sentence in `error`. `choice`: as VerbsLibrary::Open.
   Datapath* (*open)(const VerbsOptions& options, std::string* error,
                     std::string* choice);
 };
 
 // Grows with every change of this file, of verbs.h or of datapath.h.
-inline constexpr uint32_t kVerbsModuleVersion = 4;
+inline constexpr uint32_t kVerbsModuleVersion = 5;
 // The one name that the shared object shows: a VerbsModule.
 inline constexpr char kVerbsModuleName[] = "hawser_verbs_module";
 
