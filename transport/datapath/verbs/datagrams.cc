@@ -368,13 +368,18 @@ void VerbsDatapath::StageDatagram(const TxPacket& packet) {
   const uint16_t slot = TakeSlot(sender);
   ibv_send_wr& request = requests_[slot];
   if (!Fill(slot, packet)) ++counts_.sends_dropped;
-  if (request.num_sge == 1 && pieces_[slot][0].length <= inline_bytes_) {
-    request.send_flags = IBV_SEND_INLINE;
-  }
+  TryInline(slot);
   request.wr.ud.ah = peer.handles[packet.entropy].get();
   request.wr.ud.remote_qpn = peer.queue_pair;
   request.wr.ud.remote_qkey = kQueueKey;
   Chain(sender, slot);
+}
+
+void VerbsDatapath::TryInline(uint16_t slot) {
+  ibv_send_wr& request = requests_[slot];
+  const bool fits =
+      request.num_sge == 1 && pieces_[slot][0].length <= inline_bytes_;
+  request.send_flags = fits ? IBV_SEND_INLINE : 0;
 }
 
 // A packet whose memory has gone becomes its header alone, which says nothing.

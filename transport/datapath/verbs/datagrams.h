@@ -100,7 +100,8 @@ class VerbsDatapath final : public Datapath {
   // Told in no address: both sides have it from here. Its highest bit is clear,
   // or only a privileged process might use it.
   static constexpr uint32_t kQueueKey = 0x48575231;
-  // Smaller packets travel inside the work request where the device can.
+  // Smaller packets travel inside the work request where the device can, over
+  // datagrams and lanes alike: it need not fetch them.
   static constexpr uint32_t kInlineBytes = 188;
 
   struct Peer {
@@ -133,6 +134,8 @@ class VerbsDatapath final : public Datapath {
   HandleHolder MakeHandle(const ibv_gid& gid, uint16_t lid, uint32_t label);
   uint16_t TakeSlot(Sender& sender);
   void Chain(Sender& sender, uint16_t slot);
+  // As one piece, here: it may go inside its work request, or may not.
+  void TryInline(uint16_t slot);
   // The packet, as one piece or two. False: its memory has gone.
   bool Fill(uint16_t slot, const TxPacket& packet);
   void StageDatagram(const TxPacket& packet);

@@ -105,9 +105,18 @@ PairHolder VerbsDatapath::MakeLanePair(ibv_qp_type type, bool hears) {
   wanted.srq = heard_.get();
   wanted.cap.max_send_wr = hears ? 1 : kTxSlots;
   wanted.cap.max_send_sge = hears ? 1 : kPieces;
+  wanted.cap.max_inline_data = hears ? 0 : inline_bytes_;
   wanted.qp_type = type;
   PairHolder pair(ibv_create_qp(domain_.get(), &wanted));
+  if (pair == nullptr && wanted.cap.max_inline_data > 0) {
+    wanted.cap.max_inline_data = 0;
+    pair.reset(ibv_create_qp(domain_.get(), &wanted));
+  }
   if (pair == nullptr) return nullptr;
+  // What a lane cannot do, nobody does.
+  if (!hears) {
+    inline_bytes_ = std::min(inline_bytes_, wanted.cap.max_inline_data);
+  }
   ibv_qp_attr to = {};
   to.qp_state = IBV_QPS_INIT;
   to.port_num = options_.port;
@@ -540,6 +549,7 @@ bool VerbsDatapath::TakeCarried(Carried* carried) {
 void VerbsDatapath::StageMessage(Lane& lane, const TxPacket& packet) {
   const uint16_t slot = TakeSlot(lane);
   if (!Fill(slot, packet)) ++counts_.sends_dropped;
+  TryInline(slot);
   lane.manifest_slot = Lane::kNoSlot;
   Chain(lane, slot);
 }
@@ -568,6 +578,7 @@ void VerbsDatapath::StageWrite(Lane& lane, const TxPacket& packet) {
   *to++ = static_cast<std::byte>(header.size());
   std::copy(header.begin(), header.end(), to);
   manifest.length += static_cast<uint32_t>(1 + header.size());
+  TryInline(static_cast<uint16_t>(lane.manifest_slot));
 
   const auto region = regions_.find(packet.payload.key);
   const auto far_key =
