@@ -32,6 +32,19 @@ class EnvironmentTest : public ::testing::Test {
   const Environment environment_;
 };
 
+// Where RDMA is not to be had, whatever is missing of it, packets go by UDP,
+// and one line says why.
+TEST_F(EnvironmentTest, WithoutRdmaOneLineSaysSo) {
+  // What there is, nobody's name fits.
+  Rank rank({{"HAWSER_DATAPATH", "auto"}, {"HAWSER_IB_HCA", "=nobody"}});
+  EXPECT_THAT(LogBook::Of(nccl::LogLevel::kInfo),
+              testing::Contains(HasSubstr("verbs is not used: ")).Times(1));
+  EXPECT_THAT(LogBook::Warnings(), testing::IsEmpty());
+  Link link = Connect(rank, rank);
+  Exchange(link, 10'000);
+  link.Close();
+}
+
 struct BadValue {
   const char* name;
   const char* value;

@@ -59,11 +59,11 @@ void LogBook::Clear() {
   LogLines().clear();
 }
 
-std::vector<std::string> LogBook::Warnings() {
+std::vector<std::string> LogBook::Of(nccl::LogLevel level) {
   std::lock_guard<std::mutex> lock(LogMutex());
   std::vector<std::string> texts;
   for (const LogLine& line : LogLines()) {
-    if (line.level == nccl::LogLevel::kWarn) texts.push_back(line.text);
+    if (line.level == level) texts.push_back(line.text);
   }
   return texts;
 }

@@ -58,7 +58,10 @@ struct LogLine {
 class LogBook {
  public:
   static void Clear();
-  static std::vector<std::string> Warnings();
+  static std::vector<std::string> Of(nccl::LogLevel level);
+  static std::vector<std::string> Warnings() {
+    return Of(nccl::LogLevel::kWarn);
+  }
   static void Write(nccl::LogLevel level, unsigned long, const char* file, int,
                     const char* format, ...);
 };
