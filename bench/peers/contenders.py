@@ -106,7 +106,8 @@ class HawserRdma:
         text, children = _hawser_perf(
             self._program, place, free_port(), duration_s, "--size",
             self._size, "--depth", _OUTSTANDING, prefix=self._mode)
-        return _with_cpu(parse.hawser_stream(text), *children)
+        return _with_cpu({**parse.hawser_stream(text),
+                          "shares": parse.hawser_shares(text)}, *children)
 
     def ping(self, place, duration_s):
         text, _ = _hawser_perf(
@@ -290,6 +291,52 @@ class UcxStream:
             result = parse.ucx_stalled(rows, MESSAGE_BYTES,
                                        now - client.began)
         return _with_cpu(result, client, server)
+
+
+class UcxRdma:
+    """UCX over one RDMA device, by one of its transports."""
+
+    peer = machine.PEERS["ucx"]
+    _WINDOW_MESSAGES = 400
+
+    def __init__(self, transport, size_bytes):
+        self._environment = {"UCX_TLS": f"{transport},self",
+                             "UCX_WARN_UNUSED_ENV_VARS": "n"}
+        self._size = size_bytes
+        self.name, self.title = f"ucx-{transport}", f"UCX {transport}"
+
+    def missing(self):
+        return self.peer.missing()
+
+    def measure(self, place, _duration_s):
+        rows, children = self._run(place, "tag_bw", self._size,
+                                   self._WINDOW_MESSAGES)
+        return _with_cpu(parse.ucx_stream(rows[-1:], self._size), *children)
+
+    def ping(self, place, _duration_s):
+        rows, _ = self._run(place, "tag_lat", PING_BYTES, _PERFTEST_PINGS)
+        # Its latency is one way: half a round trip.
+        return {"count": rows[-1][0], "p50_us": 2 * rows[-1][1]}
+
+    def _run(self, place, test, size_bytes, count):
+        port = free_port()
+        words = ("ucx_perftest", "-t", test, "-s", size_bytes, "-n", count,
+                 "-w", _UCX_WARMUPS, "-p", port)
+        server = Child(place.words("b", *words), self._environment)
+        try:
+            wait_listening(server, port)
+            client = Child(place.words("a", words[0], place.address("b"),
+                                       *words[1:]), self._environment)
+            try:
+                client.finish(_PATIENCE_S)
+            finally:
+                client.end()
+        finally:
+            server.end()
+        rows = [row for _, line in client.lines if (row := parse.ucx_row(line))]
+        if not rows:
+            raise parse.Unreadable("ucx_perftest printed no result")
+        return rows, (client, server)
 
 
 # ---------------------------------------------------------------------------

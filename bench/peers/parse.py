@@ -136,6 +136,19 @@ def hawser_stream(text):
                          "received") from None
 
 
+def hawser_shares(text):
+    """What part of it each plane carried, in percent, by plane."""
+    shares = {}
+    try:
+        for path in _hawser(text)["client"]["paths"]:
+            plane = path["plane"]
+            shares[plane] = shares.get(plane, 0) + 100 * path["share"]
+    except (KeyError, TypeError):
+        raise Unreadable("hawser_perf's JSON lacks the shares of its "
+                         "paths") from None
+    return shares
+
+
 def hawser_round_trips(text):
     """As udp_ping_pong(), from hawser_perf's --json."""
     document = _hawser(text)

@@ -47,8 +47,9 @@ class Loopback:
 
 class Rdma:
     """Between the RDMA devices a0 and b0 of the machine that tools/softroce
-    makes. What spins gives way, or it takes the time of the kernel's own work,
-    which carries the packets (docs/softroce.md)."""
+    makes, or, for whoever can use them, over several such planes. What spins
+    gives way, or it takes the time of the kernel's own work, which carries the
+    packets (docs/softroce.md)."""
 
     name = "Soft-RoCE"
     one_host = False
@@ -58,11 +59,18 @@ class Rdma:
                    "HAWSER_TARGET_DELAY_US": "20000",
                    "HAWSER_RTO_MIN_US": "50000"}
 
-    def __init__(self):
+    def __init__(self, planes=1):
+        self.planes = planes
         for side in "ab":
-            if not os.path.exists(f"/sys/class/infiniband/{side}0"):
-                raise Failed(f"there is no RDMA device {side}0: this is to be "
-                             "run by tools/softroce run")
+            for plane in range(planes):
+                if not self.exists(side, plane):
+                    raise Failed(f"there is no RDMA device {side}{plane}: this "
+                                 "is to be run by tools/softroce run --planes "
+                                 f"{planes}")
+
+    @staticmethod
+    def exists(side, plane):
+        return os.path.exists(f"/sys/class/infiniband/{side}{plane}")
 
     def address(self, _side, _plane=0):
         return "127.0.0.1"
@@ -71,9 +79,16 @@ class Rdma:
         return f"{side}0"
 
     def words(self, side, *words):
-        return ["env", f"HAWSER_IB_HCA=={self.device(side)}",
+        names = ",".join(f"{side}{plane}" for plane in range(self.planes))
+        return ["env", f"HAWSER_IB_HCA=={names}",
                 f"UCX_NET_DEVICES={self.device(side)}:1", "nice", "-n", "19",
                 *words]
+
+    def path(self, plane, senders, *words):
+        """Conditions of one plane, as tools/softroce path takes them."""
+        subprocess.run([ROOT / "tools/softroce_lib/path", str(plane), "0",
+                        senders, *words], check=True, capture_output=True,
+                       stdin=subprocess.DEVNULL, text=True)
 
 
 class Testbed:

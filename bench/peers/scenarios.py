@@ -50,6 +50,47 @@ def scenarios(rate_mbps):
     ]
 
 
+class Trouble:
+    """Of one RDMA plane of several: all the while, or for a while."""
+
+    def __init__(self, name, title, senders="ab", words=(), passes=False):
+        self.name, self.title = name, title
+        self.senders, self.words, self.passes = senders, words, passes
+
+    def events(self, place, plane, duration_s):
+        """For a Timeline; and what is to be undone afterwards."""
+        def begin():
+            place.path(plane, self.senders, *self.words)
+
+        def end():
+            place.path(plane, "ab")
+        if not self.words:
+            return []
+        if not self.passes:
+            begin()
+            return []
+        # What starts has until then to connect.
+        return [(DARK_AT * duration_s + RDMA_START_S, "dark", begin),
+                (LIGHT_AT * duration_s + RDMA_START_S, "light", end)]
+
+
+# Until a program there has connected.
+RDMA_START_S = 1.5
+
+
+def troubles(slow_rate):
+    return [
+        Trouble("well", "all is well"),
+        Trouble("lossy", "loses 5%", words=("loss", "5%")),
+        Trouble("slow", f"{slow_rate}, a tenth", words=("rate", slow_rate)),
+        Trouble("far", "2 ms more delay", words=("delay", "2ms")),
+        Trouble("black-way", "black one way for a while", "a",
+                ("loss", "100%"), passes=True),
+        Trouble("black", "black both ways for a while", "ab",
+                ("loss", "100%"), passes=True),
+    ]
+
+
 def victim(planes):
     """The plane that suffers. Not the first, on which everybody connects."""
     return min(2, planes - 1)

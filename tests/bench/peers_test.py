@@ -106,6 +106,36 @@ class Outputs(unittest.TestCase):
         with self.assertRaises(parse.Unreadable):
             parse.ucx_stream([], 1 << 20)
 
+    def test_what_each_plane_carried(self):
+        paths = [{"plane": plane, "share": share}
+                 for plane, share in (("a0:1", 0.25), ("a1:1", 0.5),
+                                      ("a0:1", 0.25))]
+        found = parse.hawser_shares(
+            json.dumps({**HAWSER, "client": {"paths": paths}}))
+        self.assertEqual(found, {"a0:1": 50, "a1:1": 50})
+        self.assertEqual(parse.hawser_shares(
+            json.dumps({**HAWSER, "client": {"paths": []}})), {})
+        with self.assertRaises(parse.Unreadable):
+            parse.hawser_shares(json.dumps(HAWSER))
+
+    def test_troubles(self):
+        class Place:
+            done = []
+
+            def path(self, *words):
+                self.done.append(words)
+        place = Place()
+        by_name = {one.name: one for one in scenarios.troubles("25mbit")}
+        self.assertEqual(by_name["well"].events(place, 0, 10), [])
+        self.assertEqual(by_name["slow"].events(place, 2, 10), [])
+        self.assertEqual(place.done, [(2, "ab", "rate", "25mbit")])
+        (dark, _, begin), (light, _, end) = by_name["black-way"].events(
+            place, 1, 10)
+        self.assertLess(dark, light)
+        begin()
+        end()
+        self.assertEqual(place.done[1:], [(1, "a", "loss", "100%"), (1, "ab")])
+
     def test_a_run_of_ucx_that_was_ended(self):
         rows = [parse.ucx_row(UCX.splitlines()[5])]
         found = parse.ucx_stalled(rows, 1 << 20, 10)
