@@ -643,6 +643,60 @@ TEST(UdpDatapathReceive, ForeignDatagramsAreBytes) {
   EXPECT_EQ(plane->counts().truncated, 0u);
 }
 
+// The kernel shows an empty datagram but once, and whoever looks again looks
+// past it: then what is shown is not what comes.
+TEST(UdpDatapathReceive, EmptyDatagramsOfAStrangerPutNothingOutOfPlace) {
+  UdpOptions options = LoopbackOptions("127.0.0.1");
+  options.interface_mtu = 65536;
+  auto left = Make(options), right = Make(options);
+  ASSERT_TRUE(left && right);
+  ASSERT_TRUE(left->OpenPeer(kPeer, right->address()));
+  PlainSocket stranger;
+  constexpr size_t kLarge = 3000, kRest = 2000;
+  int value = 0;
+  const auto send = [&](size_t packets, size_t length) {
+    std::vector<std::vector<std::byte>> bytes;
+    for (size_t i = 0; i < packets; ++i) {
+      bytes.push_back(Filled(length, ++value));
+    }
+    std::vector<TxPacket> batch;
+    for (auto& one : bytes) batch.push_back(PacketOf(one));
+    left->Send(batch);
+  };
+  // One that is shown, a train that is not, an empty one behind it, and then
+  // more than one look shows.
+  send(1, kLarge);
+  send(4, 1000);
+  stranger.SendTo(*right, {});
+  for (int i = 0; i < 20; ++i) send(1, kLarge);
+
+  std::vector<std::vector<std::byte>> memory(64, Filled(kRest, 0));
+  std::array<RxPacket, 64> out;
+  int seen = 0, placed = 0;
+  for (int turn = 0; turn < 100 && seen < value; ++turn) {
+    if (!WaitReadable(right->poll_fd(), kPatience)) break;
+    size_t used = 0;
+    for (RxFront& front : right->Peek()) {
+      if (front.length == kLarge) front.place = memory[used++];
+    }
+    const size_t count = right->Receive(out);
+    for (size_t i = 0; i < count; ++i) {
+      if (out[i].bytes.empty()) continue;
+      ++seen;
+      EXPECT_EQ(out[i].bytes.front(), std::byte(seen));
+      if (out[i].rest.empty()) continue;
+      ++placed;
+      EXPECT_EQ(out[i].bytes.size() + out[i].rest.size(), kLarge);
+      EXPECT_EQ(out[i].rest.front(), std::byte(seen));
+      EXPECT_EQ(out[i].rest.back(), std::byte(seen));
+    }
+    right->Recycle();
+  }
+  EXPECT_EQ(seen, value);
+  EXPECT_GE(placed, 4);
+  EXPECT_EQ(right->counts().truncated, 0u);
+}
+
 TEST(UdpDatapathReceive, SaysHowLongAPacketHasWaited) {
   const auto plane = Make(LoopbackOptions("127.0.0.1"));
   PlainSocket there;

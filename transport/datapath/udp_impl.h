@@ -154,8 +154,9 @@ struct UdpDatapath::Impl {
   std::array<std::array<iovec, 2>, kArrivals> pieces;
   std::array<ArrivalControl, kArrivals> controls;
   bool peeking = false;  // The system can.
-  // The oldest that wait in the socket, as Peek has seen and shown them.
-  size_t peeked = 0;
+  // Of the oldest that wait in the socket: what Peek has seen, and how many it
+  // has shown.
+  size_t peeked_bytes = 0;
   size_t shown = 0;
   bool none_waits = false;  // Peek has just asked.
   std::array<RxFront, kArrivals> fronts;

@@ -9,7 +9,9 @@
 // behind what it has shown, and with MSG_TRUNC that is the next datagram, so
 // one call shows how all begin that wait. Nobody else reads from the socket:
 // what is received next is what was shown. The kernel checks UDP's checksum as
-// it shows, so that what was damaged is gone by then.
+// it shows, so that what was damaged is gone by then. An empty datagram is
+// shown but once, wherever one begins to look, so nothing is shown where there
+// is one: all of them leave together.
 
 #include <netinet/udp.h>
 #include <sys/epoll.h>
@@ -37,6 +39,12 @@ int64_t WallClockNanos() {
   timespec now;
   clock_gettime(CLOCK_REALTIME, &now);
   return Nanos(now);
+}
+
+size_t BytesOf(std::span<const mmsghdr> messages) {
+  size_t bytes = 0;
+  for (const mmsghdr& message : messages) bytes += message.msg_len;
+  return bytes;
 }
 
 template <class T>
@@ -76,9 +84,15 @@ std::span<RxFront> UdpDatapath::Impl::Peek() {
   }
   const int count = Ask(kArrivals, MSG_PEEK | MSG_TRUNC);
   none_waits = count < 0 && (errno == EAGAIN || errno == EWOULDBLOCK);
-  peeked = static_cast<size_t>(std::max(count, 0));
+  const auto seen =
+      std::span(messages).first(static_cast<size_t>(std::max(count, 0)));
+  peeked_bytes = BytesOf(seen);
+  if (std::any_of(seen.begin(), seen.end(),
+                  [](const mmsghdr& one) { return one.msg_len == 0; })) {
+    return {};
+  }
   // What is shown is one packet each: so a train ends it.
-  for (; shown < peeked; ++shown) {
+  for (; shown < seen.size(); ++shown) {
     const mmsghdr& message = messages[shown];
     const uint32_t length = message.msg_len;
     if (ReadControls(message.msg_hdr, length).step != length) break;
@@ -143,8 +157,11 @@ bool UdpDatapath::Impl::Refill() {
       std::exchange(none_waits, false) ? 0 : Ask(most, /*flags=*/0);
   for (size_t i = 0; static_cast<int>(i) < count; ++i) Accept(i);
   shown = 0;
-  // What is shown next must be what comes next.
-  if (static_cast<int>(std::exchange(peeked, 0)) > count) StartPeeking();
+  // What is shown next must be what comes next, and the system has gone back by
+  // what was received.
+  const auto received =
+      std::span(messages).first(static_cast<size_t>(std::max(count, 0)));
+  if (std::exchange(peeked_bytes, 0) > BytesOf(received)) StartPeeking();
   if (arrivals_end > 0) return true;
   KeepReadable(false);
   return false;
