@@ -186,16 +186,15 @@ uint64_t FlowAndMessage(const Cargo& cargo) {
   return cargo.flow.value | uint64_t{cargo.message.value} << 32;
 }
 
-// NumberedCheckOf for the header that most packets have: the same steps over
-// the same 36 bytes, which are in registers already.
-inline uint32_t DataCheckOf(const std::byte* bytes, const PacketHeader& header,
-                            PacketKey key) {
+// NumberedCheckOf for the header that most packets have, whose two words these
+// are: the same steps over the same 36 bytes, which are in registers already.
+inline uint32_t DataCheckOf(uint64_t first, uint64_t second,
+                            const PacketHeader& header, PacketKey key) {
   static_assert(kDataHeaderBytes == kStepBytes);
   constexpr size_t kCovered = kDataHeaderBytes + kStepBytes + 4;
   const uint64_t salt = key ^ kRoot5;
   uint64_t state = Fold(key ^ kRoot2, kCovered ^ kRoot3);
-  state = Fold(state ^ (Load<uint64_t>(bytes) & kAllButCheck),
-               salt ^ Load<uint64_t>(bytes + 8));
+  state = Fold(state ^ (first & kAllButCheck), salt ^ second);
   state =
       Fold(state ^ header.number.value, salt ^ FlowAndMessage(header.cargo));
   state = Fold(state ^ header.cargo.length, salt);
@@ -208,7 +207,8 @@ uint32_t NumberedCheckOf(std::span<const std::byte> bytes,
                          const PacketHeader& header, PacketKey key) {
   if (header.cargo.kind == CargoKind::kData &&
       bytes.size() == kDataHeaderBytes) {
-    return DataCheckOf(bytes.data(), header, key);
+    return DataCheckOf(Load<uint64_t>(bytes.data()),
+                       Load<uint64_t>(bytes.data() + 8), header, key);
   }
   std::array<std::byte, kMaxHeaderBytes + kMaxUnsaidBytes> covered;
   Writer to(covered);
@@ -327,6 +327,31 @@ inline size_t ReadHeader(std::span<const std::byte> in,
   return header_bytes;
 }
 
+// The second word of data.
+inline uint64_t PlaceOf(const PacketHeader& header) {
+  const Cargo& cargo = header.cargo;
+  const uint64_t number = header.number.value & kNumberMask;
+  const uint64_t message = cargo.message.value & kMessageMask;
+  const uint64_t offset = cargo.offset / kCutBytes;
+  return header.path.value | number << kPathBits | message << kMessageShift |
+         offset << kOffsetShift;
+}
+
+// Data with nothing more in its header, as most packets are: the same as
+// EncodePacket writes otherwise, in two words.
+inline size_t EncodePlainData(const PacketHeader& header, PacketKey key,
+                              std::byte* out) {
+  const uint64_t first =
+      uint64_t{kVersion} << 4 | static_cast<uint64_t>(PacketKind::kData) |
+      uint64_t{SpanAndFlags(header)} << 8 |
+      uint64_t{static_cast<uint16_t>(header.cargo.flow.value)} << 16;
+  const uint64_t second = PlaceOf(header);
+  const uint64_t check = DataCheckOf(first, second, header, key);
+  Store<uint64_t>(out, first | check << 8 * kCheckOffset);
+  Store<uint64_t>(out + 8, second);
+  return kDataHeaderBytes;
+}
+
 }  // namespace
 
 uint32_t CheckOf(std::span<const std::byte> bytes, PacketKey key) {
@@ -340,17 +365,17 @@ size_t EncodePacket(const PacketHeader& header, PacketKey key,
   HAWSER_CHECK(header.path.value < kMaxPaths);
   const Cargo& cargo = header.cargo;
   const bool data = cargo.kind == CargoKind::kData;
+  if (data && !header.payload_checked && !cargo.placed) {
+    HAWSER_CHECK(IsCutWell(header));
+    return EncodePlainData(header, key, out.data());
+  }
   Writer to(out.first<kMaxHeaderBytes>());
   PutPrologue(
       static_cast<PacketKind>(cargo.kind), SpanAndFlags(header),
       data ? static_cast<uint16_t>(cargo.flow.value) : header.peer.value, to);
   if (data) {
     HAWSER_CHECK(IsCutWell(header));
-    const uint64_t number = header.number.value & kNumberMask;
-    const uint64_t message = cargo.message.value & kMessageMask;
-    const uint64_t offset = cargo.offset / kCutBytes;
-    to.Put<uint64_t>(header.path.value | number << kPathBits |
-                     message << kMessageShift | offset << kOffsetShift);
+    to.Put<uint64_t>(PlaceOf(header));
     HAWSER_CHECK(!header.payload_checked || !cargo.placed);
     if (header.payload_checked) to.Put<uint32_t>(header.payload_check);
     if (cargo.placed) to.Put<uint32_t>(cargo.length);
