@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <vector>
 
 #include "transport/wire/bundle.h"
@@ -57,6 +58,36 @@ size_t PacketsIn(const Recorder::Sent& datagram) {
 }
 
 constexpr uint32_t kMaxBytes = 1472;
+
+TEST(Stage, Begin__is_what_Add_does_where_nothing_is_joined) {
+  Recorder door;
+  Stage stage(door);
+  auto payload = Bytes(1000);
+  const MemorySlice large{payload.data(), 1000, 0};
+  EXPECT_TRUE(stage.MayBegin(PeerId{1}, 2, large));
+  EXPECT_FALSE(stage.MayBegin(PeerId{1}, 2, {payload.data(), 256, 0}));
+  const auto header = Bytes(16);
+  for (uint16_t entropy = 0; entropy < 2; ++entropy) {
+    ASSERT_TRUE(stage.MayBegin(PeerId{1}, entropy, large));
+    const auto out = stage.Begin(PeerId{1}, entropy, large);
+    ASSERT_GE(out.size(), wire::kMaxHeaderBytes);
+    std::copy(header.begin(), header.end(), out.begin());
+    stage.End(header.size());
+  }
+  // It ends with borrowed payload, so nothing may follow it.
+  stage.Add(PeerId{1}, 1, header, {}, kMaxBytes);
+  // And what is still open for the same way would be joined.
+  EXPECT_FALSE(stage.MayBegin(PeerId{1}, 1, large));
+  EXPECT_TRUE(stage.MayBegin(PeerId{1}, 0, large));
+  EXPECT_TRUE(stage.MayBegin(PeerId{2}, 1, large));
+  stage.Flush();
+  ASSERT_EQ(door.sent.size(), 3u);
+  EXPECT_EQ(door.sent[0].entropy, 0);
+  EXPECT_EQ(door.sent[0].bytes.size(), 1016u);
+  EXPECT_EQ(door.sent[1].entropy, 1);
+  EXPECT_EQ(door.sent[1].bytes.size(), 1016u);
+  EXPECT_EQ(door.sent[2].bytes.size(), 16u);
+}
 
 TEST(Stage, Add__small_packets_of_one_way_share_a_datagram) {
   Recorder door;

@@ -351,7 +351,7 @@ std::optional<wire::Cargo> Engine::NextCargo(Peer& peer, const Path& path,
   while (!peer.ready_sends.empty()) {
     *record = peer.ready_sends.Pop();
     SendFlow& flow = *(*record)->send;
-    const RemoteSlice target = flow.NextTarget();
+    const RemoteSlice target = peer.placing ? flow.NextTarget() : RemoteSlice{};
     const uint32_t max_placed = target.key == 0 ? 0 : MaxPlaced(peer, path);
     const bool place = max_placed > 0 &&
                        PlaneOf(peer, path).CanPlace(WayOf(peer, path), target);
@@ -484,11 +484,18 @@ bool Engine::SendProbe(Peer& peer, Path& path, uint32_t bytes, Time now) {
 
 void Engine::EncodeAndStage(const Peer& peer, const wire::PacketHeader& header,
                             MemorySlice payload) {
+  metrics_.packets_sent.Add(1);
+  const PathPlace& place = peer.places[header.path.value];
+  Stage& stage = stages_[place.plane];
+  if (stage.MayBegin(peer.id, place.entropy, payload)) {
+    stage.End(wire::EncodePacket(header, peer.tx_key,
+                                 stage.Begin(peer.id, place.entropy, payload)));
+    return;
+  }
   std::array<std::byte, wire::kMaxHeaderBytes> bytes;
   const size_t size = wire::EncodePacket(header, peer.tx_key, bytes);
   StagePacket(peer, peer.paths[header.path.value], std::span(bytes).first(size),
               payload);
-  metrics_.packets_sent.Add(1);
 }
 
 // --- The door --------------------------------------------------------------

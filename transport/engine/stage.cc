@@ -18,11 +18,9 @@ void Stage::Add(PeerId peer, uint16_t entropy,
   const size_t copied_bytes = header.size() + (copies ? payload.length : 0);
   const size_t all_bytes = header.size() + payload.length;
   bool joins = false;
-  if (count_ > 0) {
+  if (IsOpenFor(peer, entropy)) {
     const Slot& slot = slots_[count_ - 1];
-    const TxPacket& packet = packets_[count_ - 1];
-    joins = !slot.closed && packet.peer == peer && packet.entropy == entropy &&
-            slot.writer.SizeWith(copied_bytes) <= kSlotBytes &&
+    joins = slot.writer.SizeWith(copied_bytes) <= kSlotBytes &&
             slot.writer.SizeWith(all_bytes) <= max_bytes;
   }
   if (!joins) {
@@ -43,6 +41,25 @@ void Stage::Add(PeerId peer, uint16_t entropy,
     slot.closed = true;
   }
   packet.header = std::span(slot.bytes).first(slot.writer.size());
+}
+
+bool Stage::MayBegin(PeerId peer, uint16_t entropy, MemorySlice payload) const {
+  return payload.length > kCopiedBytes && !IsOpenFor(peer, entropy);
+}
+
+std::span<std::byte> Stage::Begin(PeerId peer, uint16_t entropy,
+                                  MemorySlice payload) {
+  static_assert(kSlotBytes >= wire::kMaxHeaderBytes);
+  HAWSER_CHECK(count_ < kCapacity);
+  Slot& slot = slots_[count_];
+  slot.closed = true;
+  packets_[count_] = {peer, entropy, {}, payload, {}};
+  return slot.bytes;
+}
+
+void Stage::End(size_t header_bytes) {
+  packets_[count_].header = std::span(slots_[count_].bytes).first(header_bytes);
+  ++count_;
 }
 
 void Stage::AddPlaced(PeerId peer, uint16_t entropy,

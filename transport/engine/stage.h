@@ -34,6 +34,13 @@ class Stage {
   // `max_bytes`. Only after MakeRoom has said yes.
   void Add(PeerId peer, uint16_t entropy, std::span<const std::byte> header,
            MemorySlice payload, uint32_t max_bytes);
+  // What Add does with a payload that it does not copy, where nothing may be
+  // joined: Begin returns where kMaxHeaderBytes of a header may be written, and
+  // End is told how many were. Only after MakeRoom has said yes.
+  bool MayBegin(PeerId peer, uint16_t entropy, MemorySlice payload) const;
+  std::span<std::byte> Begin(PeerId peer, uint16_t entropy,
+                             MemorySlice payload);
+  void End(size_t header_bytes);
   // What has a target is by itself, and its payload is not copied here. Only
   // after MakeRoom has said yes.
   void AddPlaced(PeerId peer, uint16_t entropy,
@@ -47,6 +54,12 @@ class Stage {
   static constexpr uint32_t kCopiedBytes = 256;
   // Room for a full ack packet and the small ones that go with it.
   static constexpr size_t kSlotBytes = wire::kMaxAckPacketBytes + 336;
+
+  bool IsOpenFor(PeerId peer, uint16_t entropy) const {
+    return count_ > 0 && !slots_[count_ - 1].closed &&
+           packets_[count_ - 1].peer == peer &&
+           packets_[count_ - 1].entropy == entropy;
+  }
 
   struct Slot {
     Slot() : writer(bytes) {}
