@@ -289,11 +289,13 @@ const std::vector<WordRule>& AllWordRules() {
            R"(|absl/synchronization)"),
        {"transport/"},
        {"transport/engine/"}},
-      {"threads meet in spsc_ring, inbox, request and the engine alone",
+      {"threads meet in spsc_ring, inbox, request, steering and the engine "
+       "alone",
        std::regex(R"(<atomic>|\bstd::atomic\b)"),
        {"transport/"},
        {"transport/base/spsc_ring.h", "transport/base/inbox.h",
-        "transport/message/request.h", "transport/engine/"}},
+        "transport/message/request.h", "transport/engine/",
+        "transport/datapath/dpdk/steering."}},
       {"sockets belong to datapath/udp, datapath/interfaces and the handshake",
        std::regex(
            R"(<(sys/socket|netinet/[a-z_0-9]+|arpa/inet|netdb|ifaddrs|net/if)"

@@ -4,17 +4,20 @@
 # KIND: memif (RANKS: 2, 4, 8; shared memory, a cable between any two ranks),
 # af_packet or af_xdp (root alone; a bridge). RANKS_PLANES: how many such
 # bridges, br0, br1...; RANKS_CONDITIONS: commands that make them worse before
-# anybody starts. RANKS_EAL: where memory comes from, and how much.
+# anybody starts. RANKS_ENGINES: how many engines share each port, which
+# af_xdp does not have over veth. RANKS_EAL: where memory comes from, and how
+# much.
 # Exits with the first rank's failure, with 77 and a reason where there are no
 # such ports, or 0.
 set -euo pipefail
 
 skip() { echo "skipped: $*"; exit 77; }
-[ $# -ge 3 ] || { sed -n '2,10s/^# \{0,1\}//p' "$0"; exit 2; }
+[ $# -ge 3 ] || { sed -n '2,12s/^# \{0,1\}//p' "$0"; exit 2; }
 all=("$@")
 kind=$1 build=$2 ranks=$3
 shift 3
 planes=${RANKS_PLANES:-1}
+engines=${RANKS_ENGINES:-1}
 eal_memory=${RANKS_EAL---no-huge -m 512}
 
 if [ "$kind" != memif ] && [ "${RANKS_NAMESPACE-}" != "$PPID" ]; then
@@ -44,7 +47,9 @@ memif_ports() {
 bridge_ports() {
   local rank=$1 plane name mtu ring=
   case $kind in
-    af_packet) mtu=9000 ring=,blocksz=131072,framesz=16384,framecnt=512 ;;
+    af_packet)
+      mtu=9000
+      ring=,blocksz=131072,framesz=16384,framecnt=512,qpairs=$engines ;;
     af_xdp) mtu=3438 ;;
     *) echo "there is no kind '$kind'"; exit 2 ;;
   esac
@@ -73,7 +78,8 @@ eval "${RANKS_CONDITIONS-}"
 
 pids=()
 for ((rank = 0; rank < ranks; rank++)); do
-  env HAWSER_DATAPATH=dpdk HAWSER_IFNAME=lo HAWSER_DPDK_EAL="${eals[rank]}" \
+  env HAWSER_DATAPATH=dpdk HAWSER_IFNAME=lo HAWSER_ENGINES="$engines" \
+    HAWSER_DPDK_EAL="${eals[rank]}" \
     HAWSER_DPDK_PORTS="${portss[rank]}" \
     "$build/all_reduce_perf" --plugin "$build/libnccl-net-hawser.so" \
     --rank "$rank" --ranks "$ranks" --root 127.0.0.1:$((7700 + $$ % 200)) "$@" &

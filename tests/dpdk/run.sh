@@ -4,7 +4,10 @@
 #                                  other, as HAWSER_TEST_DPDK_EAL and
 #                                  HAWSER_TEST_DPDK_PORTS
 # KIND: memif, memif6 (IPv6, and a VLAN tag), af_packet, af_xdp. The latter two
-# need root: they are a veth pair in a network namespace of its own.
+# need root: they are a veth pair in a network namespace of its own. memif-3,
+# af_packet-3: the same, with so many engines on each port
+# (HAWSER_TEST_DPDK_QUEUES); DPDK takes veth for an interface of one queue, so
+# not af_xdp.
 # Exits with 77 and a reason where that cannot be had.
 set -euo pipefail
 
@@ -27,11 +30,12 @@ veth_pair() {
   ip link set hwb mtu "$1" up
 }
 
-[ $# -ge 3 ] && [ "$1" = ports ] || { sed -n '2,9s/^# \{0,1\}//p' "$0"; exit 2; }
-kind=$2
+[ $# -ge 3 ] && [ "$1" = ports ] || { sed -n '2,12s/^# \{0,1\}//p' "$0"; exit 2; }
+kind=$2 queues=1
 shift 2
 command=("$@")
-case $kind in
+case $kind in *-[0-9]) queues=${kind##*-} ;; esac
+case ${kind%-[0-9]} in
   memif)
     eal="--vdev=net_memif0,role=server,$MEMIF --vdev=net_memif1,role=client,$MEMIF"
     ports="net_memif0 192.0.2.1/24; net_memif1 192.0.2.2/24" ;;
@@ -40,7 +44,7 @@ case $kind in
     ports="net_memif0 2001:db8::1/64 vlan 7 mtu 4000; net_memif1 2001:db8::2/64 vlan 7 mtu 4000" ;;
   af_packet)
     veth_pair 9000
-    ring=blocksz=131072,framesz=16384,framecnt=512
+    ring=blocksz=131072,framesz=16384,framecnt=512,qpairs=$queues
     eal="--vdev=net_af_packet0,iface=hwa,$ring --vdev=net_af_packet1,iface=hwb,$ring"
     ports="net_af_packet0 192.0.2.1/24; net_af_packet1 192.0.2.2/24" ;;
   af_xdp)
@@ -50,4 +54,5 @@ case $kind in
   *) echo "there is no kind '$kind'"; exit 2 ;;
 esac
 export HAWSER_TEST_DPDK_EAL="$EAL $eal" HAWSER_TEST_DPDK_PORTS=$ports
+export HAWSER_TEST_DPDK_QUEUES=$queues
 exec "$@"

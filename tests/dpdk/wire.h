@@ -30,7 +30,14 @@ inline std::string Setting(const char* name) {
   return value == nullptr ? "" : value;
 }
 
-// Empty where there are no ports; fails where they do not work.
+// How many engines share a port.
+inline uint16_t PortQueues() {
+  const std::string text = Setting("HAWSER_TEST_DPDK_QUEUES");
+  return static_cast<uint16_t>(text.empty() ? 1 : std::atoi(text.c_str()));
+}
+
+// One for each engine of the first port, and then of the second. Empty where
+// there are no ports; fails where they do not work.
 inline std::vector<std::unique_ptr<Datapath>> OpenPlanes(uint16_t entropies) {
   std::vector<std::unique_ptr<Datapath>> planes;
   const std::string text = Setting("HAWSER_TEST_DPDK_PORTS");
@@ -45,10 +52,13 @@ inline std::vector<std::unique_ptr<Datapath>> OpenPlanes(uint16_t entropies) {
     options.port = port;
     options.entropies = entropies;
     options.max_packet_bytes = 65536;
-    auto plane = (*library)->Open(options);
-    EXPECT_TRUE(plane.ok()) << plane.status();
-    if (!plane.ok()) return {};
-    planes.push_back(*std::move(plane));
+    options.queues = PortQueues();
+    for (uint16_t queue = 0; queue < options.queues; ++queue) {
+      auto plane = (*library)->Open(options);
+      EXPECT_TRUE(plane.ok()) << plane.status();
+      if (!plane.ok()) return {};
+      planes.push_back(*std::move(plane));
+    }
   }
   return planes;
 }

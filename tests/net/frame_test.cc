@@ -111,9 +111,12 @@ TEST_P(EachFamily, OthersFramesAreForeign) {
   FrameFilter other = filter_;
   other.port = kPort + 1;
   EXPECT_EQ(KindOf(frame, other), FrameKind::kForeign);
+  // Another engine's, perhaps.
+  EXPECT_EQ(ParseFrame(frame, other, /*checked=*/false).to_port, kPort);
   other = filter_;
   other.ip = *ParseIp(GetParam() ? "192.0.2.3" : "2001:db8::3");
   EXPECT_EQ(KindOf(frame, other), FrameKind::kForeign);
+  EXPECT_EQ(ParseFrame(frame, other, /*checked=*/false).to_port, 0);
   other = filter_;
   other.ip = *ParseIp(GetParam() ? "2001:db8::3" : "192.0.2.3");
   EXPECT_EQ(KindOf(frame, other), FrameKind::kForeign);

@@ -67,6 +67,23 @@ TEST_P(NeighboursTest, AQuestionIsAnswered) {
   EXPECT_TRUE(left_.Take(At(1)).empty());
 }
 
+TEST_P(NeighboursTest, IsAnswer__and_a_question_is_none) {
+  left_.neighbours.Add(right_.ip, At(0));
+  const Bytes question = left_.Take(At(0));
+  EXPECT_FALSE(Neighbours::IsAnswer(
+      ParseFrame(question, right_.filter, /*checked=*/false)));
+  right_.Hear(question, At(0));
+  const Bytes answer = right_.Take(At(0));
+  EXPECT_TRUE(Neighbours::IsAnswer(
+      ParseFrame(answer, left_.filter, /*checked=*/false)));
+  ParsedFrame datagram;
+  datagram.kind = FrameKind::kDatagram;
+  EXPECT_FALSE(Neighbours::IsAnswer(datagram));
+  ParsedFrame short_one;
+  short_one.kind = GetParam() ? FrameKind::kArp : FrameKind::kNeighbour;
+  EXPECT_FALSE(Neighbours::IsAnswer(short_one));
+}
+
 TEST_P(NeighboursTest, WhoIsAskedLearnsWhoAsks) {
   const size_t index = right_.neighbours.Add(left_.ip, At(0));
   left_.neighbours.Add(right_.ip, At(0));

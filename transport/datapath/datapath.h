@@ -83,6 +83,8 @@ struct DatapathCounts {         // Free-running.
   uint64_t frames_fragmented = 0;  // Parts of IP packets.
   uint64_t frames_malformed = 0;   // With lengths that cannot be.
   uint64_t frames_damaged = 0;     // With a checksum that is not theirs.
+  // Not dropped: they came by the queue of another engine, whose they are.
+  uint64_t frames_handed_over = 0;
   // And those that its port dropped:
   uint64_t port_missed = 0;     // Nobody fetched the ones before in time.
   uint64_t port_no_buffer = 0;  // There was no memory for them.

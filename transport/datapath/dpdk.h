@@ -45,6 +45,9 @@ struct DpdkOptions {
   uint16_t entropies = 16;           // 1..8192
   uint32_t max_packet_bytes = 4096;  // Never more, whatever the MTU. >= 256.
   uint8_t traffic_class = 0;         // Its ECN bits are ours.
+  // Of the port, one for each engine: the first plane of a port in a process
+  // decides, and there may be as many at a time. 1..16.
+  uint16_t queues = 1;
 };
 
 class DpdkLibrary {
@@ -61,7 +64,7 @@ class DpdkLibrary {
   // what there is, if there is none of this name.
   absl::StatusOr<Interface> Describe(const DpdkPort& port) const;
 
-  // A plane. The Status says which step failed. A port has one plane at a time.
+  // A plane. The Status says which step failed.
   absl::StatusOr<std::unique_ptr<Datapath>> Open(
       const DpdkOptions& options) const;
 

@@ -86,6 +86,7 @@ absl::StatusOr<std::unique_ptr<Datapath>> MakePlane(
     options.entropies = entropies;
     options.max_packet_bytes = max_packet_bytes;
     options.traffic_class = static_cast<uint8_t>(config.traffic_class);
+    options.queues = static_cast<uint16_t>(config.engines);
     return (*library)->Open(options);
   }
   UdpOptions options;

@@ -105,6 +105,7 @@ std::string Endpoint::ReportJson() const {
                         ",\"frames_fragmented\":", counts.frames_fragmented,
                         ",\"frames_malformed\":", counts.frames_malformed,
                         ",\"frames_damaged\":", counts.frames_damaged,
+                        ",\"frames_handed_over\":", counts.frames_handed_over,
                         ",\"port_missed\":", counts.port_missed,
                         ",\"port_no_buffer\":", counts.port_no_buffer,
                         ",\"port_errors\":", counts.port_errors, "}");

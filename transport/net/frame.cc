@@ -53,7 +53,11 @@ ParsedFrame ParseUdp(std::span<const std::byte> bytes,
                      const FrameFilter& filter, bool checked, bool ce) {
   if (bytes.size() < kUdpBytes) return Is(FrameKind::kMalformed);
   const std::byte* const at = bytes.data();
-  if (Get16(at + 2) != filter.port) return Is(FrameKind::kForeign);
+  if (const unsigned to = Get16(at + 2); to != filter.port) {
+    ParsedFrame parsed = Is(FrameKind::kForeign);
+    parsed.to_port = static_cast<uint16_t>(to);
+    return parsed;
+  }
   const size_t length = Get16(at + 4);
   if (length < kUdpBytes || length > bytes.size()) {
     return Is(FrameKind::kMalformed);

@@ -106,6 +106,8 @@ struct ParsedFrame {
   // ICMPv6 header on.
   std::span<const std::byte> payload;
   IpAddress from;  // kNeighbour alone.
+  // kForeign: a datagram for our address, and this UDP port; 0: something else.
+  uint16_t to_port = 0;
 };
 
 // `checked`: the NIC found IP's and UDP's checksums right already.

@@ -141,6 +141,16 @@ size_t Neighbours::TakeFrame(Time now, std::span<std::byte> out) {
   return 0;
 }
 
+bool Neighbours::IsAnswer(const ParsedFrame& frame) {
+  const auto bytes = frame.payload;
+  if (frame.kind == FrameKind::kArp) {
+    return bytes.size() >= kArpBytes &&
+           (Get8(bytes.data() + 6) << 8 | Get8(bytes.data() + 7)) == kArpReply;
+  }
+  return frame.kind == FrameKind::kNeighbour && !bytes.empty() &&
+         Get8(bytes.data()) == kAdvertisement;
+}
+
 void Neighbours::OnFrame(const ParsedFrame& frame, Time now) {
   if (frame.kind == FrameKind::kArp) OnArp(frame.payload, now);
   if (frame.kind == FrameKind::kNeighbour) OnNeighbour(frame, now);

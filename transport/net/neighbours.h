@@ -40,6 +40,9 @@ class Neighbours {
   // Everybody may have changed: they are all asked now.
   void AskAgain(Time now);
 
+  // It answers a question, which may have been another's on this host: an ARP
+  // reply, a neighbour advertisement.
+  static bool IsAnswer(const ParsedFrame& frame);
   // An ARP packet or neighbour message that arrived.
   void OnFrame(const ParsedFrame& frame, Time now);
   // Writes what is to be sent next, and returns its size; 0: nothing, until

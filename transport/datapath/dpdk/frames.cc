@@ -15,9 +15,10 @@
 namespace hawser {
 namespace {
 
-// A PlaneAddress of ours: kind, port (2 bytes), IP (4 or 16).
+// A PlaneAddress of ours: kind, queues, UDP port (2 bytes), IP (4 or 16).
 constexpr std::byte kAddressKind{0x64};
-constexpr size_t kAddressStart = 1 + 2;
+constexpr size_t kPortAt = 2;
+constexpr size_t kAddressStart = kPortAt + 2;
 
 // Ports that are nobody's by rule (RFC 6335, section 6): the lower half for
 // what we receive, a quarter each for what paths come from.
@@ -41,23 +42,27 @@ std::unique_ptr<DpdkDatapath> DpdkDatapath::Create(const DpdkOptions& options,
     return nullptr;
   }
   // A frame that waits, or has a lent payload, is up to two buffers.
-  static_assert(Port::kHeld >= 3 * kSlots + 4 * kBatch);
-  auto port = Port::Take(options.port, error);
-  if (port == nullptr) return nullptr;
-  auto plane =
-      std::unique_ptr<DpdkDatapath>(new DpdkDatapath(options, std::move(port)));
+  static_assert(PortQueue::kHeld >= 3 * kSlots + 4 * kBatch);
+  auto queue = PortQueue::Take(options.port, options.queues, error);
+  if (queue == nullptr) return nullptr;
+  auto plane = std::unique_ptr<DpdkDatapath>(
+      new DpdkDatapath(options, std::move(queue)));
   if (!plane->Open(error)) return nullptr;
   return plane;
 }
 
-DpdkDatapath::DpdkDatapath(const DpdkOptions& options, Port::Holder port)
+DpdkDatapath::DpdkDatapath(const DpdkOptions& options, PortQueue::Holder queue)
     : options_(options),
-      port_(std::move(port)),
-      // What still comes for an earlier plane of the port is foreign.
+      queue_(std::move(queue)),
+      steering_(queue_->steering()),
+      // What still comes for an earlier plane of the port is foreign; and no
+      // two queues have the same.
       udp_port_(static_cast<uint16_t>(
           kFirstPort +
-          (Mix64(static_cast<uint64_t>(getpid())) + port_->owners()) % kPorts)),
-      neighbours_(port_->mac(), options.port.vlan,
+          (Mix64(static_cast<uint64_t>(getpid())) +
+           queue_->owners() * Steering::kMostQueues + queue_->index()) %
+              kPorts)),
+      neighbours_(queue_->port().mac(), options.port.vlan,
                   options.port.address.address),
       now_(PortNow()) {
   lender_.free_cb = &LeaveIt;
@@ -65,7 +70,9 @@ DpdkDatapath::DpdkDatapath(const DpdkOptions& options, Port::Holder port)
 }
 
 DpdkDatapath::~DpdkDatapath() {
-  const Port::Turn turn;
+  const PortQueue::Turn turn(*queue_);
+  // Nobody hands anything over after this; what is left, the next one drops.
+  steering_.OnListening(queue_->index(), 0);
   while (!waiting_.empty()) rte_pktmbuf_free(waiting_.Pop());
   for (const Held& one : held_) rte_pktmbuf_free(one.frame);
   while (!looped_.empty()) rte_pktmbuf_free(looped_.Pop());
@@ -75,7 +82,10 @@ DpdkDatapath::~DpdkDatapath() {
 
 bool DpdkDatapath::Open(std::string* error) {
   if (!bell_.Make(error)) return false;
-  for (const int fd : port_->descriptors()) {
+  std::vector<int> descriptors = queue_->descriptors();
+  const int handed = steering_.descriptor(queue_->index());
+  if (handed >= 0) descriptors.push_back(handed);
+  for (const int fd : descriptors) {
     if (!bell_.Watch(fd)) {
       *error = "a driver's socket cannot be waited for";
       return false;
@@ -86,12 +96,13 @@ bool DpdkDatapath::Open(std::string* error) {
       static_cast<uint32_t>((ip.is_v4() ? kIpv4Bytes : kIpv6Bytes) + kUdpBytes);
   address_.length = static_cast<uint8_t>(kAddressStart + ip.length);
   address_.max_packet_bytes =
-      std::min(port_->mtu() - headers, options_.max_packet_bytes);
+      std::min(queue_->port().mtu() - headers, options_.max_packet_bytes);
   address_.bytes[0] = kAddressKind;
-  std::memcpy(address_.bytes.data() + 1, &udp_port_, 2);
+  address_.bytes[1] = static_cast<std::byte>(queue_->port().queues());
+  std::memcpy(address_.bytes.data() + kPortAt, &udp_port_, 2);
   std::memcpy(address_.bytes.data() + kAddressStart, ip.bytes.data(),
               ip.length);
-  filter_ = {port_->mac(), options_.port.vlan, ip, udp_port_};
+  filter_ = {queue_->port().mac(), options_.port.vlan, ip, udp_port_};
   untagged_ = filter_;
   untagged_.vlan = kNoVlan;
   for (const auto& [known, mac] : options_.port.neighbours) {
@@ -99,6 +110,11 @@ bool DpdkDatapath::Open(std::string* error) {
   }
   held_.reserve(kSlots);
   lent_.reserve(kBatch);
+  const PortQueue::Turn turn(*queue_);
+  while (rte_mbuf* const stale = steering_.Take(queue_->index())) {
+    rte_pktmbuf_free(stale);
+  }
+  queue_->Listen(options_.port, udp_port_);
   SetBell(/*received=*/false, now_);
   return true;
 }
@@ -106,7 +122,7 @@ bool DpdkDatapath::Open(std::string* error) {
 // --- Peers -----------------------------------------------------------------
 
 bool DpdkDatapath::OpenPeer(PeerId id, const PlaneAddress& there) {
-  const Port::Turn turn;
+  const PortQueue::Turn turn(*queue_);
   HAWSER_CHECK(id != kNoPeer);
   ClosePeer(id);
   const DpdkPort& port = options_.port;
@@ -117,10 +133,15 @@ bool DpdkDatapath::OpenPeer(PeerId id, const PlaneAddress& there) {
       there.max_packet_bytes > PlaneAddress::kMostPacketBytes) {
     return false;
   }
+  // The driver itself would take one queue for another.
+  if (queue_->port().pairs_queues() &&
+      std::to_integer<uint16_t>(there.bytes[1]) != queue_->port().queues()) {
+    return false;
+  }
   Peer peer;
   peer.open = true;
   peer.ip.length = own.length;
-  std::memcpy(&peer.port, there.bytes.data() + 1, 2);
+  std::memcpy(&peer.port, there.bytes.data() + kPortAt, 2);
   std::memcpy(peer.ip.bytes.data(), there.bytes.data() + kAddressStart,
               own.length);
   peer.max_packet_bytes =
@@ -143,9 +164,9 @@ bool DpdkDatapath::OpenPeer(PeerId id, const PlaneAddress& there) {
 
 void DpdkDatapath::MakeHeader(Peer& peer) {
   Route route;
-  route.from_mac = port_->mac();
+  route.from_mac = queue_->port().mac();
   const MacAddress* const mac =
-      peer.is_self ? &port_->mac() : neighbours_.Find(peer.neighbour);
+      peer.is_self ? &route.from_mac : neighbours_.Find(peer.neighbour);
   if (mac != nullptr) route.to_mac = *mac;
   route.vlan = options_.port.vlan;
   route.from = options_.port.address.address;
@@ -156,7 +177,7 @@ void DpdkDatapath::MakeHeader(Peer& peer) {
 }
 
 void DpdkDatapath::ClosePeer(PeerId id) {
-  const Port::Turn turn;
+  const PortQueue::Turn turn(*queue_);
   if (!IsOpen(id)) return;
   peers_[id.value].open = false;
   std::erase_if(held_, [&](const Held& one) {
@@ -171,7 +192,7 @@ uint32_t DpdkDatapath::max_packet_bytes(PeerId peer) const {
 
 DatapathCounts DpdkDatapath::counts() const {
   DatapathCounts counts = counts_;
-  port_->AddTo(&counts);
+  queue_->AddTo(&counts);
   return counts;
 }
 
@@ -188,9 +209,9 @@ void DpdkDatapath::Drop(rte_mbuf* frame) {
 }
 
 void DpdkDatapath::Send(std::span<const TxPacket> batch) {
-  const Port::Turn turn;
+  const PortQueue::Turn turn(*queue_);
   HAWSER_CHECK(batch.size() <= tx_room());
-  const bool may_lend = port_->reads_at_once();
+  const bool may_lend = queue_->port().reads_at_once();
   for (const TxPacket& packet : batch) {
     HAWSER_CHECK(packet.entropy < options_.entropies);
     if (!IsOpen(packet.peer)) {
@@ -230,7 +251,7 @@ rte_mbuf* DpdkDatapath::MakeFrame(const Peer& peer, const TxPacket& packet,
                                   bool may_lend) {
   const size_t payload_bytes = packet.header.size() + packet.payload.length;
   HAWSER_CHECK(payload_bytes <= address_.max_packet_bytes);
-  rte_mbuf* const frame = port_->Alloc();
+  rte_mbuf* const frame = queue_->Alloc();
   if (frame == nullptr) return nullptr;
   const bool lends = may_lend && packet.payload.length >= kLeastLentBytes;
   const size_t headers = peer.header.size();
@@ -243,7 +264,7 @@ rte_mbuf* DpdkDatapath::MakeFrame(const Peer& peer, const TxPacket& packet,
   frame->data_len = static_cast<uint16_t>(rest - start);
   frame->pkt_len = frame->data_len;
 
-  ChecksumBy by = peer.header.ChecksumsBy(port_->checksum_by());
+  ChecksumBy by = peer.header.ChecksumsBy(queue_->port().checksum_by());
   if (peer.is_self) by = ChecksumBy::kUs;
   ChecksumPart sum;
   if (by == ChecksumBy::kUs) {
@@ -268,7 +289,7 @@ rte_mbuf* DpdkDatapath::MakeFrame(const Peer& peer, const TxPacket& packet,
 
 rte_mbuf* DpdkDatapath::LendPayload(rte_mbuf* frame,
                                     const MemorySlice& payload) {
-  rte_mbuf* const part = port_->Alloc();
+  rte_mbuf* const part = queue_->Alloc();
   if (part == nullptr) {
     rte_pktmbuf_free(frame);
     return nullptr;
@@ -305,7 +326,7 @@ void DpdkDatapath::Flush() {
     for (size_t i = 0; i < count; ++i) {
       batch[i] = waiting_[waiting_.begin() + i];
     }
-    const uint16_t taken = port_->Send(batch.data(), count);
+    const uint16_t taken = queue_->Send(batch.data(), count);
     for (size_t i = 0; i < taken; ++i) waiting_.Pop();
     if (taken < count) break;
   }
@@ -322,7 +343,7 @@ void DpdkDatapath::LookAfter(Time now) {
   now_ = now;
   if (now - link_asked_ >= kLinkPause) {
     link_asked_ = now;
-    const bool was_down = std::exchange(down_, !port_->CheckUp(now));
+    const bool was_down = std::exchange(down_, !queue_->CheckUp(now));
     if (down_ && !was_down) {
       while (!waiting_.empty()) Drop(waiting_.Pop());
     }
@@ -356,7 +377,7 @@ void DpdkDatapath::OnNews() {
 
 void DpdkDatapath::SendNeighbourFrames(Time now) {
   while (waiting_.size() < kSlots && neighbours_.deadline() <= now) {
-    rte_mbuf* const frame = port_->Alloc();
+    rte_mbuf* const frame = queue_->Alloc();
     if (frame == nullptr) return;
     const size_t bytes = neighbours_.TakeFrame(
         now, {BytesOf(frame), Neighbours::kMaxFrameBytes});
@@ -370,8 +391,9 @@ void DpdkDatapath::SendNeighbourFrames(Time now) {
 // --- Receiving -------------------------------------------------------------
 
 size_t DpdkDatapath::Receive(std::span<RxPacket> out) {
-  const Port::Turn turn;
+  const PortQueue::Turn turn(*queue_);
   HAWSER_CHECK(out.empty() || lent_.empty());
+  if (std::exchange(awaits_, false)) steering_.OnAwake(queue_->index());
   LookAfter(PortNow());
   if (!waiting_.empty()) Flush();
   const size_t given = Fill(out);
@@ -393,7 +415,7 @@ size_t DpdkDatapath::Fill(std::span<RxPacket> out) {
   }
   while (given < out.size() && !looped_.empty()) {
     rte_mbuf* const frame = looped_.Pop();
-    if (!Understand(frame, &out[given])) continue;
+    if (!Understand(frame, /*handed=*/true, &out[given])) continue;
     lent_.push_back(frame);
     ++given;
   }
@@ -401,10 +423,10 @@ size_t DpdkDatapath::Fill(std::span<RxPacket> out) {
   size_t left = out.size() * kForeignPerPacket;
   while (given < out.size() && left > 0) {
     const size_t most = std::min({out.size() - given, frames.size(), left});
-    const size_t count =
-        port_->Receive(frames.data(), static_cast<uint16_t>(most));
+    size_t handed = 0;
+    const size_t count = TakeFrames(frames.data(), most, &handed);
     for (size_t i = 0; i < count; ++i) {
-      if (!Understand(frames[i], &out[given])) continue;
+      if (!Understand(frames[i], i < handed, &out[given])) continue;
       lent_.push_back(frames[i]);
       ++given;
     }
@@ -418,15 +440,34 @@ size_t DpdkDatapath::Fill(std::span<RxPacket> out) {
 void DpdkDatapath::LookIntoPort() {
   if (!ready_.empty()) return;
   std::array<rte_mbuf*, kBatch> frames;
-  const size_t count = port_->Receive(frames.data(), kBatch);
+  size_t handed = 0;
+  const size_t count = TakeFrames(frames.data(), kBatch, &handed);
   for (size_t i = 0; i < count; ++i) {
     Arrival arrival{frames[i], {}};
-    if (Understand(frames[i], &arrival.packet)) ready_.Push(arrival);
+    if (Understand(frames[i], i < handed, &arrival.packet)) {
+      ready_.Push(arrival);
+    }
   }
 }
 
+size_t DpdkDatapath::TakeFrames(rte_mbuf** frames, size_t count,
+                                size_t* handed) {
+  size_t taken = 0;
+  if (steering_.queues() > 1) {
+    while (taken < count) {
+      rte_mbuf* const frame = steering_.Take(queue_->index());
+      if (frame == nullptr) break;
+      frames[taken++] = frame;
+    }
+  }
+  *handed = taken;
+  if (taken == count || (down_ && queue_->port().calls())) return taken;
+  return taken +
+         queue_->Receive(frames + taken, static_cast<uint16_t>(count - taken));
+}
+
 // False: it was not for those who receive, and is gone.
-bool DpdkDatapath::Understand(rte_mbuf* frame, RxPacket* packet) {
+bool DpdkDatapath::Understand(rte_mbuf* frame, bool handed, RxPacket* packet) {
   ParsedFrame parsed;
   parsed.kind = FrameKind::kMalformed;
   constexpr uint64_t kGood =
@@ -448,8 +489,10 @@ bool DpdkDatapath::Understand(rte_mbuf* frame, RxPacket* packet) {
     case FrameKind::kArp:
     case FrameKind::kNeighbour:
       neighbours_.OnFrame(parsed, now_);
+      if (!handed) TellOthers(parsed, frame);
       break;
     case FrameKind::kForeign:
+      if (!handed && HandOver(frame, parsed.to_port)) return false;
       ++counts_.frames_foreign;
       break;
     case FrameKind::kFragment:
@@ -466,17 +509,50 @@ bool DpdkDatapath::Understand(rte_mbuf* frame, RxPacket* packet) {
   return false;
 }
 
+bool DpdkDatapath::HandOver(rte_mbuf* frame, uint16_t udp_port) {
+  const auto to = steering_.QueueOf(udp_port);
+  if (!to || *to == queue_->index()) return false;
+  ++counts_.frames_handed_over;
+  if (!steering_.Hand(queue_->index(), *to, frame)) {
+    ++counts_.port_missed;
+    rte_pktmbuf_free(frame);
+  }
+  return true;
+}
+
+// A neighbour's answer comes by one queue, whoever has asked. Its questions are
+// answered here, and by nobody else.
+void DpdkDatapath::TellOthers(const ParsedFrame& parsed, rte_mbuf* frame) {
+  if (steering_.queues() == 1 || !Neighbours::IsAnswer(parsed)) return;
+  for (uint16_t to = 0; to < steering_.queues(); ++to) {
+    if (to == queue_->index() || !steering_.listens(to)) continue;
+    rte_mbuf* const copy = queue_->Copy(frame);
+    if (copy != nullptr && !steering_.Hand(queue_->index(), to, copy)) {
+      rte_pktmbuf_free(copy);
+    }
+  }
+}
+
 void DpdkDatapath::Recycle() {
   if (lent_.empty()) return;
-  const Port::Turn turn;
+  const PortQueue::Turn turn(*queue_);
   rte_pktmbuf_free_bulk(lent_.data(), static_cast<unsigned>(lent_.size()));
   lent_.clear();
+}
+
+void DpdkDatapath::Await() {
+  if (steering_.queues() == 1 || awaits_) return;
+  const PortQueue::Turn turn(*queue_);
+  awaits_ = true;
+  steering_.OnAwaiting(queue_->index());
+  LookIntoPort();
+  SetBell(/*received=*/false, PortNow());
 }
 
 void DpdkDatapath::SetBell(bool received, Time now) {
   bell_.Keep(!ready_.empty() || !looped_.empty());
   Time when = down_ ? Time::Never() : neighbours_.deadline();
-  if (port_->descriptors().empty() || !waiting_.empty() || down_) {
+  if (queue_->descriptors().empty() || !waiting_.empty() || down_) {
     // To set a timer is a system call: one that will ring soon, or that rings
     // while packets come, is left alone.
     if (received) pause_ = kFirstLook;

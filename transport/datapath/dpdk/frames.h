@@ -1,4 +1,5 @@
-// DpdkDatapath: one port of DPDK's, through UDP datagrams in frames of our own.
+// DpdkDatapath: a queue of a port of DPDK's, through UDP datagrams in frames of
+// our own.
 // Knows: buffers, peers' addresses, when to look.  Never: what a packet means.
 //
 // A peer is an IP address and a UDP port; an entropy is the UDP source port. A
@@ -6,6 +7,9 @@
 // driver reads all it is to send at once, only its header is, and the payload
 // is lent. What cannot leave yet waits here: for the driver, or for the
 // neighbour to tell its Ethernet address. tx_room() is what may wait besides.
+//
+// Engines that share a port share its addresses, and no memory: each asks for
+// its own neighbours, answers who asks by its queue, and passes on answers.
 #pragma once
 
 #include <rte_mbuf.h>
@@ -46,6 +50,7 @@ class DpdkDatapath final : public Datapath {
   void Send(std::span<const TxPacket> batch) override;
   size_t Receive(std::span<RxPacket> out) override;
   void Recycle() override;
+  void Await() override;
 
  private:
   // Packets that may wait to leave.
@@ -83,7 +88,7 @@ class DpdkDatapath final : public Datapath {
     PeerId peer;
   };
 
-  DpdkDatapath(const DpdkOptions& options, Port::Holder port);
+  DpdkDatapath(const DpdkOptions& options, PortQueue::Holder queue);
   bool Open(std::string* error);
   bool IsOpen(PeerId peer) const {
     return peer.value < peers_.size() && peers_[peer.value].open;
@@ -99,11 +104,18 @@ class DpdkDatapath final : public Datapath {
   void SendNeighbourFrames(Time now);
   size_t Fill(std::span<RxPacket> out);
   void LookIntoPort();
-  bool Understand(rte_mbuf* frame, RxPacket* packet);
+  // Up to `count` frames: what other engines have handed over, then what is in
+  // the queue. How many of the first kind is left in `handed`.
+  size_t TakeFrames(rte_mbuf** frames, size_t count, size_t* handed);
+  bool Understand(rte_mbuf* frame, bool handed, RxPacket* packet);
+  // It was another engine's, and is.
+  bool HandOver(rte_mbuf* frame, uint16_t udp_port);
+  void TellOthers(const ParsedFrame& parsed, rte_mbuf* frame);
   void SetBell(bool received, Time now);
 
   const DpdkOptions options_;
-  const Port::Holder port_;
+  const PortQueue::Holder queue_;
+  Steering& steering_;
   const uint16_t udp_port_;
   PlaneAddress address_;
   FrameFilter filter_;
@@ -113,6 +125,7 @@ class DpdkDatapath final : public Datapath {
   std::vector<Peer> peers_;  // By PeerId.
   DatapathCounts counts_;
   bool down_ = true;
+  bool awaits_ = false;  // What others hand over, asleep.
   Time link_asked_;
   Time now_;  // When this turn's Receive began.
 

@@ -60,15 +60,18 @@ struct Driver {
   bool is_memory;      // Nothing on the way can damage a frame.
   bool reads_at_once;  // Its Send copies all segments of a frame.
   bool calls;          // A client of its far side, unless told otherwise.
+  // Its queues are those that it was made with, by this argument, and frames
+  // come by all of them.
+  std::string_view queues_argument;
   uint32_t usual_mtu;  // 0: its interface's, or what DPDK says.
 };
 constexpr Driver kDrivers[] = {
-    {"net_memif", true, true, true, kJumboMtu},
-    {"net_ring", true, false, false, kJumboMtu},
-    {"net_af_packet", false, true, false, 0},
-    {"net_af_xdp", false, false, false, 0},
+    {"net_memif", true, true, true, "", kJumboMtu},
+    {"net_ring", true, false, false, "", kJumboMtu},
+    {"net_af_packet", false, true, false, "qpairs", 0},
+    {"net_af_xdp", false, false, false, "queue_count", 0},
 };
-constexpr Driver kAnyDriver = {"", false, false, false, 0};
+constexpr Driver kAnyDriver = {"", false, false, false, "", 0};
 
 const Driver& DriverOf(const rte_eth_dev_info& device) {
   for (const Driver& driver : kDrivers) {
@@ -107,28 +110,39 @@ uint32_t KernelMtu(const std::string& interface) {
   return known ? static_cast<uint32_t>(request.ifr_mtu) : 0;
 }
 
-// Sockets of this process: those of XDP, and those that listen for packets on
-// `interface`.
-std::vector<int> PacketSockets(const std::string& interface) {
+// Sockets of this process, of one family.
+std::vector<int> SocketsOf(int family) {
   std::vector<int> found;
   std::error_code none;
-  const unsigned index = if_nametoindex(interface.c_str());
   for (const auto& entry :
        std::filesystem::directory_iterator("/proc/self/fd", none)) {
     const int fd = std::atoi(entry.path().filename().c_str());
     int domain = 0;
     socklen_t length = sizeof domain;
-    if (getsockopt(fd, SOL_SOCKET, SO_DOMAIN, &domain, &length) != 0) continue;
-    if (domain == AF_XDP) found.push_back(fd);
-    if (domain != AF_PACKET || index == 0) continue;
+    if (getsockopt(fd, SOL_SOCKET, SO_DOMAIN, &domain, &length) == 0 &&
+        domain == family) {
+      found.push_back(fd);
+    }
+  }
+  std::sort(found.begin(), found.end());
+  return found;
+}
+
+std::vector<int> XdpSockets() { return SocketsOf(AF_XDP); }
+
+// Those that listen for packets on `interface`.
+std::vector<int> PacketSockets(const std::string& interface) {
+  std::vector<int> found;
+  const unsigned index = if_nametoindex(interface.c_str());
+  if (interface.empty() || index == 0) return found;
+  for (const int fd : SocketsOf(AF_PACKET)) {
     sockaddr_ll bound = {};
-    length = sizeof bound;
+    socklen_t length = sizeof bound;
     if (getsockname(fd, reinterpret_cast<sockaddr*>(&bound), &length) == 0 &&
         bound.sll_ifindex == static_cast<int>(index)) {
       found.push_back(fd);
     }
   }
-  std::sort(found.begin(), found.end());
   return found;
 }
 
@@ -208,36 +222,121 @@ bool DescribePort(const DpdkPort& port, Interface* found, std::string* error) {
   return true;
 }
 
-Port::Holder Port::Take(const DpdkPort& wanted, std::string* error) {
+PortQueue::Holder PortQueue::Take(const DpdkPort& wanted, uint16_t queues,
+                                  std::string* error) {
   const Locked locked;
   std::unique_ptr<Port>& port = AllPorts()[wanted.name];
   if (port == nullptr) {
     auto made = std::unique_ptr<Port>(new Port);
-    if (!made->SetUp(wanted, error)) return nullptr;
+    if (!made->SetUp(wanted, queues, error)) return nullptr;
     port = std::move(made);
-  }
-  if (port->taken_) {
-    *error =
-        "the port serves another engine already; to mend it: "
-        "HAWSER_ENGINES=1";
-    return nullptr;
   }
   if (wanted.mtu != 0 && wanted.mtu != port->mtu_) {
     *error = "the port was started with mtu " + std::to_string(port->mtu_) +
              " in this process, which cannot be changed";
     return nullptr;
   }
-  port->taken_ = true;
-  ++port->owners_;
-  return Holder(port.get());
+  for (const auto& queue : port->queues_) {
+    if (queue->taken_) continue;
+    queue->taken_ = true;
+    ++queue->owners_;
+    return Holder(queue.get());
+  }
+  *error = "the port was started for " + std::to_string(port->queues()) +
+           " engine(s) in this process, and serves as many already";
+  return nullptr;
 }
 
-void Port::Release::operator()(Port* port) const {
+void PortQueue::Release::operator()(PortQueue* queue) const {
   const Locked locked;
-  port->taken_ = false;
+  Port& port = *queue->port_;
+  port.steering_->OnListening(queue->index_, 0);
+  if (queue->rule_ != nullptr) {
+    rte_flow_destroy(port.id_, queue->rule_, nullptr);
+    queue->rule_ = nullptr;
+  }
+  rte_spinlock_lock(&port.lock_);
+  queue->sees_link_ = false;
+  rte_spinlock_unlock(&port.lock_);
+  queue->taken_ = false;
 }
 
-bool Port::SetUp(const DpdkPort& wanted, std::string* error) {
+void PortQueue::Listen(const DpdkPort& wanted, uint16_t udp_port) {
+  const Locked locked;
+  steering().OnListening(index_, udp_port);
+  if (port_->queues() == 1) return;
+  rte_flow_attr attributes = {};
+  attributes.ingress = 1;
+  rte_flow_item_vlan tag = {}, tag_mask = {};
+  tag.tci = rte_cpu_to_be_16(wanted.vlan);
+  tag_mask.tci = rte_cpu_to_be_16(0x0fff);
+  rte_flow_item_ipv4 v4 = {}, v4_mask = {};
+  rte_flow_item_ipv6 v6 = {}, v6_mask = {};
+  const IpAddress& ip = wanted.address.address;
+  uint32_t v4_address = 0;
+  std::memcpy(&v4_address, ip.bytes.data(), sizeof v4_address);
+  v4.hdr.dst_addr = v4_address;
+  v4_mask.hdr.dst_addr = UINT32_MAX;
+  std::memcpy(&v6.hdr.dst_addr, ip.bytes.data(), 16);
+  std::memset(&v6_mask.hdr.dst_addr, 0xff, 16);
+  rte_flow_item_udp udp = {}, udp_mask = {};
+  udp.hdr.dst_port = rte_cpu_to_be_16(udp_port);
+  udp_mask.hdr.dst_port = UINT16_MAX;
+  std::vector<rte_flow_item> pattern = {
+      {RTE_FLOW_ITEM_TYPE_ETH, nullptr, nullptr, nullptr}};
+  if (wanted.vlan != kNoVlan) {
+    pattern.push_back({RTE_FLOW_ITEM_TYPE_VLAN, &tag, nullptr, &tag_mask});
+  }
+  if (ip.is_v4()) {
+    pattern.push_back({RTE_FLOW_ITEM_TYPE_IPV4, &v4, nullptr, &v4_mask});
+  } else {
+    pattern.push_back({RTE_FLOW_ITEM_TYPE_IPV6, &v6, nullptr, &v6_mask});
+  }
+  pattern.push_back({RTE_FLOW_ITEM_TYPE_UDP, &udp, nullptr, &udp_mask});
+  pattern.push_back({RTE_FLOW_ITEM_TYPE_END, nullptr, nullptr, nullptr});
+  const rte_flow_action_queue queue = {index_};
+  const rte_flow_action actions[] = {{RTE_FLOW_ACTION_TYPE_QUEUE, &queue},
+                                     {RTE_FLOW_ACTION_TYPE_END, nullptr}};
+  // Most drivers of software have no rules, and refuse: engines will do it.
+  rte_flow_error why = {};
+  if (rte_flow_validate(port_->id_, &attributes, pattern.data(), actions,
+                        &why) == 0) {
+    rule_ =
+        rte_flow_create(port_->id_, &attributes, pattern.data(), actions, &why);
+  }
+}
+
+bool PortQueue::CheckUp(Time now) { return port_->CheckUp(*this, now); }
+
+void PortQueue::AddTo(DatapathCounts* counts) const {
+  rte_eth_stats stats = {};
+  if (index_ != 0 || rte_eth_stats_get(port_->id_, &stats) != 0) return;
+  counts->port_missed += stats.imissed;
+  counts->port_no_buffer += stats.rx_nombuf;
+  counts->port_errors += stats.ierrors + stats.oerrors;
+}
+
+bool PortQueue::TakeSpares() {
+  const auto count = static_cast<unsigned>(spares_.size());
+  if (rte_pktmbuf_alloc_bulk(port_->pool_, spares_.data(), count) != 0) {
+    return false;
+  }
+  spare_count_ = count;
+  return true;
+}
+
+rte_mbuf* PortQueue::Copy(const rte_mbuf* frame) {
+  return rte_pktmbuf_copy(frame, port_->pool_, 0, UINT32_MAX);
+}
+
+uint16_t PortQueue::Send(rte_mbuf** frames, uint16_t count) {
+  if (port_->checksum_by_ == ChecksumBy::kPort) {
+    count = rte_eth_tx_prepare(port_->id_, index_, frames, count);
+  }
+  return rte_eth_tx_burst(port_->id_, index_, frames, count);
+}
+
+bool Port::SetUp(const DpdkPort& wanted, uint16_t queues, std::string* error) {
   uint16_t id = 0;
   if (!FindPort(wanted.name, &id, error)) return false;
   id_ = id;
@@ -246,23 +345,9 @@ bool Port::SetUp(const DpdkPort& wanted, std::string* error) {
     *error = Failure("the port does not say what it is", why);
     return false;
   }
-  const std::string interface = ArgumentOf(device, "iface");
-  const std::vector<int> before = PacketSockets("");
-  if (!ChooseMtu(wanted, device, error) || !Configure(device, error) ||
-      !MakePool(device, error)) {
-    return false;
-  }
-  const int socket = rte_eth_dev_socket_id(id_);
-  const auto on = static_cast<unsigned>(socket);
-  if (const int why = rte_eth_rx_queue_setup(id_, 0, rx_queue_, on,
-                                             /*conf=*/nullptr, pool_)) {
-    *error =
-        Failure("the port has no queue to receive", why) + Mend(LastWords());
-    return false;
-  }
-  if (const int why = rte_eth_tx_queue_setup(id_, 0, tx_queue_, on,
-                                             /*conf=*/nullptr)) {
-    *error = Failure("the port has no queue to send", why);
+  if (!ChooseMtu(wanted, device, error) ||
+      !ChooseQueues(device, queues, error) || !Configure(device, error) ||
+      !MakePool(device, error) || !SetUpQueues(device, error)) {
     return false;
   }
   const int why = rte_eth_dev_start(id_);
@@ -280,10 +365,34 @@ bool Port::SetUp(const DpdkPort& wanted, std::string* error) {
   rte_eth_macaddr_get(id_, &mac);
   std::copy(std::begin(mac.addr_bytes), std::end(mac.addr_bytes),
             mac_.bytes.begin());
-  if (!interface.empty()) {
-    const std::vector<int> after = PacketSockets(interface);
-    std::set_difference(after.begin(), after.end(), before.begin(),
-                        before.end(), std::back_inserter(descriptors_));
+  return true;
+}
+
+bool Port::ChooseQueues(const rte_eth_dev_info& device, uint16_t queues,
+                        std::string* error) {
+  const Driver& driver = DriverOf(device);
+  const uint16_t most = std::min(
+      {device.max_rx_queues, device.max_tx_queues, Steering::kMostQueues});
+  const std::string argument(driver.queues_argument);
+  const std::string engines = std::to_string(queues) + " engine(s)";
+  // What comes by a queue that nobody looks into would be lost.
+  if (!argument.empty() && queues != device.max_rx_queues) {
+    *error = "the port has " + std::to_string(device.max_rx_queues) +
+             " queue(s) for " + engines + "; to mend it: HAWSER_ENGINES=" +
+             std::to_string(device.max_rx_queues) + ", or " + argument + "=" +
+             std::to_string(queues) + " among the port's arguments";
+    return false;
+  }
+  if (queues > most) {
+    *error = "the port has at most " + std::to_string(most) +
+             " queue(s), and there are " + engines +
+             "; to mend it: HAWSER_ENGINES=" + std::to_string(most);
+    return false;
+  }
+  pairs_queues_ = driver.name == "net_memif";
+  steering_ = std::make_unique<Steering>(queues);
+  for (uint16_t i = 0; i < queues; ++i) {
+    queues_.push_back(std::make_unique<PortQueue>(this, i));
   }
   return true;
 }
@@ -359,18 +468,29 @@ bool Port::Configure(const rte_eth_dev_info& device, std::string* error) {
   reads_at_once_ = driver.reads_at_once && segments &&
                    ArgumentOf(device, "zero-copy") != "yes";
   if (reads_at_once_) wanted.txmode.offloads |= RTE_ETH_TX_OFFLOAD_MULTI_SEGS;
-  if (const int why = rte_eth_dev_configure(id_, 1, 1, &wanted)) {
+  // What no rule of Listen's catches is spread, so that several engines have
+  // the work of handing it over, and not the first one alone.
+  const uint64_t spread =
+      device.flow_type_rss_offloads &
+      (RTE_ETH_RSS_NONFRAG_IPV4_UDP | RTE_ETH_RSS_NONFRAG_IPV6_UDP);
+  if (queues() > 1 && spread != 0) {
+    wanted.rxmode.mq_mode = RTE_ETH_MQ_RX_RSS;
+    wanted.rx_adv_conf.rss_conf.rss_hf = spread;
+  }
+  if (const int why = rte_eth_dev_configure(id_, queues(), queues(), &wanted)) {
     *error = Failure("the port cannot be configured", why);
     return false;
   }
-  rte_eth_dev_adjust_nb_rx_tx_desc(id_, &rx_queue_, &tx_queue_);
+  rte_eth_dev_adjust_nb_rx_tx_desc(id_, &rx_frames_, &tx_frames_);
   return true;
 }
 
 bool Port::MakePool(const rte_eth_dev_info& device, std::string* error) {
   if (most_buffer_bytes_ < UINT16_MAX) buffer_bytes_ = most_buffer_bytes_;
+  const uint32_t waiting = queues() > 1 ? Steering::kWaiting : 0;
   const auto buffers = static_cast<uint32_t>(
-      rx_queue_ + tx_queue_ + driver_buffers_ + kHeld + spares_.size());
+      queues() * (rx_frames_ + tx_frames_ + driver_buffers_ + waiting +
+                  PortQueue::kHeld + 32));
   const auto bytes = static_cast<uint16_t>(
       std::min<uint32_t>((buffer_bytes_ + 63) / 64 * 64, UINT16_MAX));
   char name[RTE_MEMPOOL_NAMESIZE];
@@ -390,39 +510,56 @@ bool Port::MakePool(const rte_eth_dev_info& device, std::string* error) {
   return pool_ != nullptr;
 }
 
-bool Port::CheckUp(Time now) {
+// Which of the process's sockets are a queue's: af_xdp makes them here, one
+// after another; af_packet has made them by now, one after another, so that
+// each got the lowest number that was free.
+bool Port::SetUpQueues(const rte_eth_dev_info& device, std::string* error) {
+  const auto on = static_cast<unsigned>(rte_eth_dev_socket_id(id_));
+  const std::string interface = ArgumentOf(device, "iface");
+  const std::vector<int> packet = PacketSockets(interface);
+  std::vector<int> before = XdpSockets();
+  for (const auto& queue : queues_) {
+    const uint16_t q = queue->index_;
+    if (const int why = rte_eth_rx_queue_setup(id_, q, rx_frames_, on,
+                                               /*conf=*/nullptr, pool_)) {
+      *error =
+          Failure("the port has no queue to receive", why) + Mend(LastWords());
+      return false;
+    }
+    if (const int why = rte_eth_tx_queue_setup(id_, q, tx_frames_, on,
+                                               /*conf=*/nullptr)) {
+      *error = Failure("the port has no queue to send", why);
+      return false;
+    }
+    std::vector<int> after = XdpSockets();
+    std::set_difference(after.begin(), after.end(), before.begin(),
+                        before.end(), std::back_inserter(queue->descriptors_));
+    before = std::move(after);
+    if (packet.size() == queues_.size()) {
+      queue->descriptors_.push_back(packet[q]);
+    }
+  }
+  return true;
+}
+
+bool Port::CheckUp(PortQueue& queue, Time now) {
+  rte_spinlock_lock(&lock_);
   rte_eth_link link = {};
-  const bool up = rte_eth_link_get_nowait(id_, &link) == 0 &&
+  const bool up = started_ && rte_eth_link_get_nowait(id_, &link) == 0 &&
                   link.link_status == RTE_ETH_LINK_UP;
+  queue.sees_link_ = up;
   if (up) called_at_ = now;
-  if (calls_ && now - called_at_ >= kCallPause) {
+  // Nobody may be in the driver meanwhile.
+  const bool alone =
+      std::none_of(queues_.begin(), queues_.end(),
+                   [](const auto& one) { return one->sees_link_; });
+  if (calls_ && alone && now - called_at_ >= kCallPause) {
     called_at_ = now;
     if (started_) rte_eth_dev_stop(id_);
     started_ = rte_eth_dev_start(id_) == 0;
   }
+  rte_spinlock_unlock(&lock_);
   return up;
-}
-
-void Port::AddTo(DatapathCounts* counts) const {
-  rte_eth_stats stats = {};
-  if (rte_eth_stats_get(id_, &stats) != 0) return;
-  counts->port_missed = stats.imissed;
-  counts->port_no_buffer = stats.rx_nombuf;
-  counts->port_errors = stats.ierrors + stats.oerrors;
-}
-
-bool Port::TakeSpares() {
-  const auto count = static_cast<unsigned>(spares_.size());
-  if (rte_pktmbuf_alloc_bulk(pool_, spares_.data(), count) != 0) return false;
-  spare_count_ = count;
-  return true;
-}
-
-uint16_t Port::Send(rte_mbuf** frames, uint16_t count) {
-  if (checksum_by_ == ChecksumBy::kPort) {
-    count = rte_eth_tx_prepare(id_, 0, frames, count);
-  }
-  return rte_eth_tx_burst(id_, 0, frames, count);
 }
 
 }  // namespace hawser
