@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <array>
 #include <cerrno>
 #include <cstdint>
 #include <cstring>
@@ -31,11 +32,21 @@ bool Bell::Make(std::string* error) {
   return false;
 }
 
-bool Bell::Watch(int fd) {
+bool Bell::Watch(int fd) { return Add(fd, EPOLLIN); }
+
+bool Bell::WatchEdges(int fd) { return Add(fd, EPOLLIN | EPOLLET); }
+
+bool Bell::Add(int fd, uint32_t events) {
   epoll_event event = {};
-  event.events = EPOLLIN;
+  event.events = events;
   event.data.fd = fd;
   return epoll_ctl(epoll_, EPOLL_CTL_ADD, fd, &event) == 0;
+}
+
+// What was seen is an edge no more; what is readable still comes again.
+void Bell::Forget() {
+  std::array<epoll_event, 8> seen;
+  epoll_wait(epoll_, seen.data(), seen.size(), 0);
 }
 
 void Bell::Keep(bool readable) {

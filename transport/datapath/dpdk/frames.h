@@ -103,7 +103,7 @@ class DpdkDatapath final : public Datapath {
   void OnNews();  // Some neighbour has another address.
   void SendNeighbourFrames(Time now);
   size_t Fill(std::span<RxPacket> out);
-  void LookIntoPort();
+  bool LookIntoPort();
   // Up to `count` frames: what other engines have handed over, then what is in
   // the queue. How many of the first kind is left in `handed`.
   size_t TakeFrames(rte_mbuf** frames, size_t count, size_t* handed);
@@ -125,7 +125,8 @@ class DpdkDatapath final : public Datapath {
   std::vector<Peer> peers_;  // By PeerId.
   DatapathCounts counts_;
   bool down_ = true;
-  bool awaits_ = false;  // What others hand over, asleep.
+  bool awaits_ = false;  // What others hand over, asleep...
+  bool armed_ = false;   // ...and the port's interrupt.
   Time link_asked_;
   Time now_;  // When this turn's Receive began.
 

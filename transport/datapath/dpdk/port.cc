@@ -4,9 +4,9 @@
 // has for each what was found to hold (DPDK 22.11), and an unknown driver is
 // believed.
 //
-// Nor do these give an interrupt by DPDK's own means. af_packet and af_xdp are
-// sockets all the same, which the process's list of descriptors shows; memif is
-// memory, and must be looked at.
+// Nor do these give an interrupt by DPDK's own means, as most NICs do.
+// af_packet and af_xdp are sockets all the same, which the process's list of
+// descriptors shows; memif is memory, and must be looked at.
 #include "transport/datapath/dpdk/port.h"
 
 #include <linux/if_packet.h>
@@ -306,6 +306,10 @@ void PortQueue::Listen(const DpdkPort& wanted, uint16_t udp_port) {
   }
 }
 
+void PortQueue::Arm() { rte_eth_dev_rx_intr_enable(port_->id_, index_); }
+
+void PortQueue::Disarm() { rte_eth_dev_rx_intr_disable(port_->id_, index_); }
+
 bool PortQueue::CheckUp(Time now) { return port_->CheckUp(*this, now); }
 
 void PortQueue::AddTo(DatapathCounts* counts) const {
@@ -346,18 +350,16 @@ bool Port::SetUp(const DpdkPort& wanted, uint16_t queues, std::string* error) {
     return false;
   }
   if (!ChooseMtu(wanted, device, error) ||
-      !ChooseQueues(device, queues, error) || !Configure(device, error) ||
-      !MakePool(device, error) || !SetUpQueues(device, error)) {
+      !ChooseQueues(device, queues, error)) {
     return false;
   }
-  const int why = rte_eth_dev_start(id_);
-  started_ = why == 0;
-  called_at_ = PortNow();
-  calls_ = DriverOf(device).calls && ArgumentOf(device, "role") != "server";
-  if (!started_ && !calls_) {
-    *error = Failure("the port does not start", why);
+  // No driver says beforehand whether it has interrupts: some ignore that they
+  // are asked for, and others fail, perhaps for want of vectors.
+  if (!Start(device, /*interrupts=*/true, error) &&
+      !Start(device, /*interrupts=*/false, error)) {
     return false;
   }
+  FindInterrupts();
   // Neighbour discovery asks a group. A port that cannot listen to it hears
   // everything, or is told its neighbours.
   rte_eth_allmulticast_enable(id_);
@@ -366,6 +368,36 @@ bool Port::SetUp(const DpdkPort& wanted, uint16_t queues, std::string* error) {
   std::copy(std::begin(mac.addr_bytes), std::end(mac.addr_bytes),
             mac_.bytes.begin());
   return true;
+}
+
+bool Port::Start(const rte_eth_dev_info& device, bool interrupts,
+                 std::string* error) {
+  if (!Configure(device, interrupts, error) ||
+      (pool_ == nullptr && !MakePool(device, error)) ||
+      !SetUpQueues(device, error)) {
+    return false;
+  }
+  const int why = rte_eth_dev_start(id_);
+  started_ = why == 0;
+  called_at_ = PortNow();
+  calls_ = DriverOf(device).calls && ArgumentOf(device, "role") != "server";
+  if (started_ || calls_) return true;
+  *error = Failure("the port does not start", why);
+  return false;
+}
+
+// A queue that is a descriptor itself need not be armed, and cannot.
+void Port::FindInterrupts() {
+  for (const auto& queue : queues_) {
+    const uint16_t q = queue->index_;
+    if (!queue->descriptors_.empty()) continue;
+    const int fd = rte_eth_dev_rx_intr_ctl_q_get_fd(id_, q);
+    if (fd < 0) continue;
+    const int armed = rte_eth_dev_rx_intr_enable(id_, q);
+    if (armed != 0 && armed != -ENOTSUP) continue;
+    rte_eth_dev_rx_intr_disable(id_, q);
+    queue->interrupt_ = fd;
+  }
 }
 
 bool Port::ChooseQueues(const rte_eth_dev_info& device, uint16_t queues,
@@ -448,9 +480,11 @@ bool Port::ChooseMtu(const DpdkPort& wanted, const rte_eth_dev_info& device,
   return true;
 }
 
-bool Port::Configure(const rte_eth_dev_info& device, std::string* error) {
+bool Port::Configure(const rte_eth_dev_info& device, bool interrupts,
+                     std::string* error) {
   const Driver& driver = DriverOf(device);
   rte_eth_conf wanted = {};
+  wanted.intr_conf.rxq = interrupts;
   wanted.rxmode.mtu = driver_mtu_;
   wanted.rxmode.offloads =
       device.rx_offload_capa &
@@ -520,6 +554,7 @@ bool Port::SetUpQueues(const rte_eth_dev_info& device, std::string* error) {
   std::vector<int> before = XdpSockets();
   for (const auto& queue : queues_) {
     const uint16_t q = queue->index_;
+    queue->descriptors_.clear();
     if (const int why = rte_eth_rx_queue_setup(id_, q, rx_frames_, on,
                                                /*conf=*/nullptr, pool_)) {
       *error =

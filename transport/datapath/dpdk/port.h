@@ -78,8 +78,13 @@ class PortQueue {
   const Port& port() const { return *port_; }
   uint16_t index() const { return index_; }
   uint32_t owners() const { return owners_; }  // So far, this one included.
-  // Readable when something has come; empty: the port must be looked at.
+  // Readable when something has come.
   const std::vector<int>& descriptors() const { return descriptors_; }
+  // Becomes readable when something comes after Arm; -1: there is none. Where
+  // there are no descriptors either, the queue must be looked at.
+  int interrupt() const { return interrupt_; }
+  void Arm();
+  void Disarm();
   Steering& steering();
 
   // What comes for this address and UDP port is for this queue, until it is
@@ -112,6 +117,7 @@ class PortQueue {
   uint32_t owners_ = 0;
   rte_flow* rule_ = nullptr;  // By which the NIC finds it.
   std::vector<int> descriptors_;
+  int interrupt_ = -1;
   // Taken by the dozen, which costs half as much as one by one.
   std::array<rte_mbuf*, 32> spares_ = {};
   size_t spare_count_ = 0;
@@ -142,9 +148,13 @@ class Port {
                  std::string* error);
   bool ChooseQueues(const rte_eth_dev_info& device, uint16_t queues,
                     std::string* error);
-  bool Configure(const rte_eth_dev_info& device, std::string* error);
+  bool Start(const rte_eth_dev_info& device, bool interrupts,
+             std::string* error);
+  bool Configure(const rte_eth_dev_info& device, bool interrupts,
+                 std::string* error);
   bool MakePool(const rte_eth_dev_info& device, std::string* error);
   bool SetUpQueues(const rte_eth_dev_info& device, std::string* error);
+  void FindInterrupts();
   bool CheckUp(PortQueue& queue, Time now);
 
   uint16_t id_ = RTE_MAX_ETHPORTS;
