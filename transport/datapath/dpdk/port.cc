@@ -588,7 +588,8 @@ bool Port::CheckUp(PortQueue& queue, Time now) {
   const bool alone =
       std::none_of(queues_.begin(), queues_.end(),
                    [](const auto& one) { return one->sees_link_; });
-  if (calls_ && alone && now - called_at_ >= kCallPause) {
+  const Duration pause = started_ ? kAnswerPause : kCallPause;
+  if (calls_ && alone && now - called_at_ >= pause) {
     called_at_ = now;
     if (started_) rte_eth_dev_stop(id_);
     started_ = rte_eth_dev_start(id_) == 0;

@@ -139,8 +139,11 @@ class Port {
 
  private:
   friend class PortQueue;
-  // Time for the far side to answer, after which it is called again.
+  // How often a far side is called that is not there; and how long one that is
+  // may take to answer. To hang up while it does so is more than memif's driver
+  // survives: its own thread may be in the middle of that.
   static constexpr Duration kCallPause = Duration::Millis(200);
+  static constexpr Duration kAnswerPause = Duration::Seconds(2);
 
   Port() : lock_(RTE_SPINLOCK_INITIALIZER) {}
   bool SetUp(const DpdkPort& wanted, uint16_t queues, std::string* error);
