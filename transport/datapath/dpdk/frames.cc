@@ -65,8 +65,7 @@ DpdkDatapath::DpdkDatapath(const DpdkOptions& options, PortQueue::Holder queue)
       neighbours_(queue_->port().mac(), options.port.vlan,
                   options.port.address.address),
       now_(PortNow()) {
-  lender_.free_cb = &LeaveIt;
-  rte_mbuf_ext_refcnt_set(&lender_, 1);
+  for (rte_mbuf_ext_shared_info& loan : loans_) loan.free_cb = &LeaveIt;
 }
 
 DpdkDatapath::~DpdkDatapath() {
@@ -298,9 +297,10 @@ rte_mbuf* DpdkDatapath::LendPayload(rte_mbuf* frame,
     rte_pktmbuf_free(frame);
     return nullptr;
   }
-  rte_mbuf_ext_refcnt_update(&lender_, 1);
+  rte_mbuf_ext_shared_info& loan = loans_[next_loan_++ % kLoans];
+  rte_mbuf_ext_refcnt_set(&loan, 1);
   rte_pktmbuf_attach_extbuf(part, payload.data, RTE_BAD_IOVA,
-                            static_cast<uint16_t>(payload.length), &lender_);
+                            static_cast<uint16_t>(payload.length), &loan);
   part->data_off = 0;
   part->data_len = static_cast<uint16_t>(payload.length);
   frame->next = part;

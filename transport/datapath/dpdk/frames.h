@@ -58,6 +58,7 @@ class DpdkDatapath final : public Datapath {
   // What a driver takes and gives at a time: as DPDK's own examples.
   static constexpr uint32_t kBurstPackets = 32;
   static constexpr size_t kBatch = 64;
+  static constexpr size_t kLoans = 2 * kSlots;
   // Less payload is copied: that costs less than one more buffer.
   static constexpr uint32_t kLeastLentBytes = 1024;
   // Frames that are not ours, for each that Receive could give out: a storm of
@@ -136,7 +137,10 @@ class DpdkDatapath final : public Datapath {
   Ring<rte_mbuf*> looped_{kSlots};  // To ourselves.
   Ring<Arrival> ready_{kBatch};     // Looked into, and not given out yet.
   std::vector<rte_mbuf*> lent_;     // Given out by Receive.
-  rte_mbuf_ext_shared_info lender_ = {};
+  // One for each lent payload, which is given back before Send returns. One for
+  // all would be counted by atomic operations.
+  std::array<rte_mbuf_ext_shared_info, kLoans> loans_ = {};
+  size_t next_loan_ = 0;
   Bell bell_;
   Duration pause_ = kFirstLook;
   Time look_at_;  // When the bell rings for a port that cannot itself.
