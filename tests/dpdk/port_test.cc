@@ -1,0 +1,114 @@
+// What some ports can do and others cannot; run.sh says which
+// (HAWSER_TEST_DPDK_CAN).
+#include <gtest/gtest.h>
+
+#include <array>
+#include <cstddef>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "tests/dpdk/wire.h"
+
+namespace hawser {
+namespace {
+
+bool Can(const std::string& what) {
+  return Setting("HAWSER_TEST_DPDK_CAN").find(what) != std::string::npos;
+}
+
+class PortTest : public testing::Test {
+ protected:
+  static constexpr PeerId kPeer{1};
+
+  void SetUp() override {
+    planes_ = OpenPlanes(/*entropies=*/1);
+    if (planes_.empty()) GTEST_SKIP() << "no ports";
+    left_ = planes_.front().get();
+    right_ = planes_.back().get();
+    ASSERT_TRUE(left_->OpenPeer(kPeer, right_->address()));
+    ASSERT_TRUE(right_->OpenPeer(kPeer, left_->address()));
+    // Links come up, and neighbours find each other.
+    size_t count = 0;
+    for (int i = 0; i < 2000 && count == 0; ++i) {
+      Send();
+      IsCalled(Duration::Millis(10));
+      count = Receive();
+    }
+    ASSERT_GT(count, 0u) << "nothing arrives";
+    // Until all that is on its way has come.
+    for (int i = 0; i < 100 && IsCalled(Duration::Millis(50)); ++i) Receive();
+  }
+  void Send() {
+    const std::array<std::byte, 64> bytes = {};
+    TxPacket packet;
+    packet.peer = kPeer;
+    packet.header = bytes;
+    left_->Send({&packet, 1});
+  }
+  // All but the right one have a turn: frames may come by their queues.
+  void TurnOthers() {
+    for (const auto& plane : planes_) {
+      if (plane.get() != right_) plane->Receive({});
+    }
+  }
+  bool IsCalled(Duration limit) {
+    constexpr Duration kTurn = Duration::Millis(5);
+    for (Duration waited; waited < limit; waited += kTurn) {
+      TurnOthers();
+      if (WaitReadable(right_->poll_fd(), kTurn)) return true;
+    }
+    return false;
+  }
+  size_t Receive() {
+    TurnOthers();
+    const size_t count = right_->Receive(received_);
+    right_->Recycle();
+    return count;
+  }
+
+  std::vector<std::unique_ptr<Datapath>> planes_;
+  Datapath *left_ = nullptr, *right_ = nullptr;
+  std::array<RxPacket, 8> received_;
+};
+
+// But for frames that are not ours: the kernel has some to say on veth.
+TEST_F(PortTest, WhoAwaitsIsCalledForAPacketAndForLittleElse) {
+  if (!Can("call")) GTEST_SKIP() << "this port must be looked at";
+  constexpr int kLittle = 5;
+  for (int i = 0; i < 20; ++i) {
+    int calls = 0;
+    right_->Await();
+    while (IsCalled(Duration::Millis(20))) {
+      ASSERT_EQ(Receive(), 0u);
+      ASSERT_LT(++calls, kLittle) << i;
+      right_->Await();
+    }
+    Send();
+    size_t count = 0;
+    for (int tries = 0; tries < kLittle && count == 0; ++tries) {
+      ASSERT_TRUE(IsCalled(Duration::Seconds(2))) << i;
+      count = Receive();
+      if (count == 0) right_->Await();
+    }
+    ASSERT_EQ(count, 1u) << i;
+  }
+}
+
+TEST_F(PortTest, WhatCameBeforeItAwaitedIsNotForgotten) {
+  for (int i = 0; i < 20; ++i) {
+    Send();
+    TurnOthers();
+    right_->Await();
+    size_t count = 0;
+    for (int tries = 0; tries < 1000 && count == 0; ++tries) {
+      ASSERT_TRUE(IsCalled(Duration::Seconds(2))) << i;
+      count = Receive();
+      if (count == 0) right_->Await();
+    }
+    ASSERT_EQ(count, 1u) << i;
+  }
+}
+
+}  // namespace
+}  // namespace hawser
