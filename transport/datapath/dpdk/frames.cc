@@ -491,7 +491,7 @@ bool DpdkDatapath::Understand(rte_mbuf* frame, bool handed, RxPacket* packet) {
   }
   switch (parsed.kind) {
     case FrameKind::kDatagram:
-      *packet = {parsed.payload, parsed.ce, Duration()};
+      *packet = {parsed.payload, parsed.ce, queue_->Waited(frame, now_)};
       return true;
     case FrameKind::kArp:
     case FrameKind::kNeighbour:

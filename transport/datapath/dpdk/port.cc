@@ -310,7 +310,23 @@ void PortQueue::Arm() { rte_eth_dev_rx_intr_enable(port_->id_, index_); }
 
 void PortQueue::Disarm() { rte_eth_dev_rx_intr_disable(port_->id_, index_); }
 
-bool PortQueue::CheckUp(Time now) { return port_->CheckUp(*this, now); }
+// By both at once, as nearly as can be.
+void PortQueue::ReadClock(Time now) {
+  const Port::Stamps& stamps = port_->stamps_;
+  if (!stamps.are_there || now - clock_read_ < Port::kClockPause) return;
+  uint64_t ticks = 0;
+  const Time before = PortNow();
+  if (rte_eth_read_clock(port_->id_, &ticks) != 0) return;
+  const Duration between = PortNow() - before;
+  if (between > Port::kClockSlack) return;
+  clock_read_ = now;
+  clock_.OnReading(ticks, before + between / 2);
+}
+
+bool PortQueue::CheckUp(Time now) {
+  ReadClock(now);
+  return port_->CheckUp(*this, now);
+}
 
 void PortQueue::AddTo(DatapathCounts* counts) const {
   rte_eth_stats stats = {};
@@ -384,6 +400,14 @@ bool Port::Start(const rte_eth_dev_info& device, bool interrupts,
   if (started_ || calls_) return true;
   *error = Failure("the port does not start", why);
   return false;
+}
+
+void Port::FindStamps(const rte_eth_dev_info& device) {
+  stamps_ = {};
+  stamps_.are_there =
+      (device.rx_offload_capa & RTE_ETH_RX_OFFLOAD_TIMESTAMP) != 0 &&
+      rte_mbuf_dyn_rx_timestamp_register(&stamps_.offset, &stamps_.flag) == 0;
+  if (!stamps_.are_there) stamps_.flag = 0;
 }
 
 // A queue that is a descriptor itself need not be armed, and cannot.
@@ -489,6 +513,10 @@ bool Port::Configure(const rte_eth_dev_info& device, bool interrupts,
   wanted.rxmode.offloads =
       device.rx_offload_capa &
       (RTE_ETH_RX_OFFLOAD_IPV4_CKSUM | RTE_ETH_RX_OFFLOAD_UDP_CKSUM);
+  FindStamps(device);
+  if (stamps_.are_there) {
+    wanted.rxmode.offloads |= RTE_ETH_RX_OFFLOAD_TIMESTAMP;
+  }
   constexpr uint64_t kBoth =
       RTE_ETH_TX_OFFLOAD_IPV4_CKSUM | RTE_ETH_TX_OFFLOAD_UDP_CKSUM;
   const bool segments =

@@ -7,6 +7,7 @@
 #include <rte_flow.h>
 #include <rte_lcore.h>
 #include <rte_mbuf.h>
+#include <rte_mbuf_dyn.h>
 #include <rte_spinlock.h>
 
 #include <array>
@@ -18,6 +19,7 @@
 #include "transport/base/time.h"
 #include "transport/datapath/datapath.h"
 #include "transport/datapath/dpdk.h"
+#include "transport/datapath/dpdk/arrival_clock.h"
 #include "transport/datapath/dpdk/steering.h"
 #include "transport/net/address.h"
 #include "transport/net/frame.h"
@@ -93,6 +95,8 @@ class PortQueue {
   // Asks the driver for the link; and calls for the far side where that is for
   // us to do. While there is none, the queue of such a port must be left alone.
   bool CheckUp(Time now);
+  // How long ago the port took the frame in; 0 where it does not say.
+  Duration Waited(const rte_mbuf* frame, Time now) const;
   // What the driver counts for the whole port, and so the first queue tells.
   void AddTo(DatapathCounts* counts) const;
 
@@ -109,6 +113,7 @@ class PortQueue {
  private:
   friend class Port;
   bool TakeSpares();
+  void ReadClock(Time now);
 
   Port* const port_;
   const uint16_t index_;
@@ -118,6 +123,8 @@ class PortQueue {
   rte_flow* rule_ = nullptr;  // By which the NIC finds it.
   std::vector<int> descriptors_;
   int interrupt_ = -1;
+  ArrivalClock clock_;
+  Time clock_read_;
   // Taken by the dozen, which costs half as much as one by one.
   std::array<rte_mbuf*, 32> spares_ = {};
   size_t spare_count_ = 0;
@@ -125,6 +132,13 @@ class PortQueue {
 
 class Port {
  public:
+  // A frame's time of arrival, by a clock of the port's.
+  struct Stamps {
+    bool are_there = false;
+    int offset = 0;     // In a buffer...
+    uint64_t flag = 0;  // ...that has this one, if it has a stamp.
+  };
+
   const MacAddress& mac() const { return mac_; }
   uint32_t mtu() const { return mtu_; }  // Bytes of an IP packet.
   ChecksumBy checksum_by() const { return checksum_by_; }
@@ -139,6 +153,10 @@ class Port {
 
  private:
   friend class PortQueue;
+  // How often its clock is read: what lies between is told by its pace. And
+  // how long that may take, or we were interrupted, and the two say nothing.
+  static constexpr Duration kClockPause = Duration::Millis(100);
+  static constexpr Duration kClockSlack = Duration::Micros(20);
   // How often a far side is called that is not there; and how long one that is
   // may take to answer. To hang up while it does so is more than memif's driver
   // survives: its own thread may be in the middle of that.
@@ -158,6 +176,7 @@ class Port {
   bool MakePool(const rte_eth_dev_info& device, std::string* error);
   bool SetUpQueues(const rte_eth_dev_info& device, std::string* error);
   void FindInterrupts();
+  void FindStamps(const rte_eth_dev_info& device);
   bool CheckUp(PortQueue& queue, Time now);
 
   uint16_t id_ = RTE_MAX_ETHPORTS;
@@ -175,6 +194,7 @@ class Port {
   ChecksumBy checksum_by_ = ChecksumBy::kUs;
   bool reads_at_once_ = false;
   bool pairs_queues_ = false;
+  Stamps stamps_;
   rte_mempool* pool_ = nullptr;
   uint16_t rx_frames_ = PortQueue::kFrames, tx_frames_ = PortQueue::kFrames;
   std::unique_ptr<Steering> steering_;
@@ -182,6 +202,14 @@ class Port {
 };
 
 inline Steering& PortQueue::steering() { return *port_->steering_; }
+
+inline Duration PortQueue::Waited(const rte_mbuf* frame, Time now) const {
+  const Port::Stamps& stamps = port_->stamps_;
+  if ((frame->ol_flags & stamps.flag) == 0) return Duration();
+  return clock_.Waited(
+      *RTE_MBUF_DYNFIELD(frame, stamps.offset, const rte_mbuf_timestamp_t*),
+      now);
+}
 
 inline uint16_t PortQueue::Receive(rte_mbuf** frames, uint16_t count) {
   return rte_eth_rx_burst(port_->id_, index_, frames, count);
