@@ -49,7 +49,7 @@ Arrival AckTracker::Note(uint64_t number, Time arrived_at, bool* at_once) {
     if (number - next >= wire::kAckWindow) {
       seen_.ClearAll();
     } else {
-      for (uint64_t n = next; n <= number; ++n) seen_.Clear(n);
+      for (uint64_t n = next; n < number; ++n) seen_.Clear(n);
     }
     any_ = true;
     largest_ = number;
