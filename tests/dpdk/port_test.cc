@@ -110,5 +110,24 @@ TEST_F(PortTest, WhatCameBeforeItAwaitedIsNotForgotten) {
   }
 }
 
+// Which its port could not carry from one to the other.
+TEST_F(PortTest, EnginesOfOnePortReachEachOther) {
+  if (PortQueues() < 2) GTEST_SKIP() << "one engine to a port";
+  Datapath& other = *planes_[1];
+  ASSERT_TRUE(left_->OpenPeer(kPeer, other.address()));
+  for (int i = 0; i < 20; ++i) {
+    other.Await();
+    Send();
+    ASSERT_TRUE(WaitReadable(other.poll_fd(), Duration::Seconds(2))) << i;
+    size_t count = 0;
+    for (int tries = 0; tries < 5 && count == 0; ++tries) {
+      count = other.Receive(received_);
+    }
+    ASSERT_EQ(count, 1u) << i;
+    EXPECT_EQ(received_[0].bytes.size(), 64u);
+    other.Recycle();
+  }
+}
+
 }  // namespace
 }  // namespace hawser

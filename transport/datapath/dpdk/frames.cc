@@ -151,8 +151,13 @@ bool DpdkDatapath::OpenPeer(PeerId id, const PlaneAddress& there) {
       std::min(address_.max_packet_bytes, there.max_packet_bytes);
   if (!peer.ip.is_unicast() || peer.port == 0) return false;
   peer.is_self = peer.ip == own;
-  // No port sends to itself; what it would have to be sent is given back here.
-  if (peer.is_self && peer.port != udp_port_) return false;
+  // No port sends to itself; what it would have to be sent is given back here,
+  // or handed to the engine that it is for.
+  if (peer.is_self) {
+    const auto queue = steering_.QueueOf(peer.port);
+    if (!queue) return false;
+    peer.queue = *queue;
+  }
   if (!peer.is_self) {
     const bool near = port.address.Contains(peer.ip);
     if (!near && !port.gateway) return false;
@@ -234,6 +239,8 @@ void DpdkDatapath::Send(std::span<const TxPacket> batch) {
       ++counts_.sends_dropped;
     } else if (leaves) {
       waiting_.Push(frame);
+    } else if (peer.is_self && peer.queue != queue_->index()) {
+      if (!steering_.Hand(queue_->index(), peer.queue, frame)) Drop(frame);
     } else if (peer.is_self) {
       looped_.Push(frame);
     } else {

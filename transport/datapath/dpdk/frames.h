@@ -77,6 +77,7 @@ class DpdkDatapath final : public Datapath {
     IpAddress ip;
     uint16_t port = 0;
     uint32_t max_packet_bytes = 0;
+    uint16_t queue = 0;    // With is_self: whose engine it is.
     size_t neighbour = 0;  // Of the next hop; not with is_self.
     FrameHeader header;
   };
