@@ -27,6 +27,13 @@ class RegistrationsTest : public testing::Test {
   uint32_t Add(const Memory& memory) {
     Registrations::Pins pins;
     pins.push_back(std::make_unique<CountedPin>(&alive_));
+    return registrations_.Add(
+        memory, std::make_shared<const Registrations::Pins>(std::move(pins)));
+  }
+  // A piece of something that is registered.
+  uint32_t AddPiece(const Memory& memory) {
+    auto pins = registrations_.PinsOf(memory);
+    EXPECT_NE(pins, nullptr);
     return registrations_.Add(memory, std::move(pins));
   }
 
@@ -35,48 +42,59 @@ class RegistrationsTest : public testing::Test {
   Registrations registrations_;
 };
 
-TEST_F(RegistrationsTest, Share__what_lies_within) {
+TEST_F(RegistrationsTest, Share__the_same_memory_alone) {
   const uint32_t key = Add(Piece(1000, 1000));
   EXPECT_NE(key, 0u);
   EXPECT_EQ(registrations_.Share(Piece(1000, 1000)), key);
-  EXPECT_EQ(registrations_.Share(Piece(1000, 1)), key);
-  EXPECT_EQ(registrations_.Share(Piece(1999, 1)), key);
-  EXPECT_EQ(registrations_.Share(Piece(999, 2)), 0u);
-  EXPECT_EQ(registrations_.Share(Piece(1999, 2)), 0u);
-  EXPECT_EQ(registrations_.Share(Piece(0, 4096)), 0u);
+  EXPECT_EQ(registrations_.Share(Piece(1000, 999)), 0u);
+  EXPECT_EQ(registrations_.Share(Piece(1001, 999)), 0u);
+  EXPECT_EQ(registrations_.Share(Piece(999, 1001)), 0u);
 }
 
-TEST_F(RegistrationsTest, Share__overlapping_ones_stand_side_by_side) {
+TEST_F(RegistrationsTest, PinsOf__what_lies_within) {
+  Add(Piece(1000, 1000));
+  EXPECT_NE(registrations_.PinsOf(Piece(1000, 1000)), nullptr);
+  EXPECT_NE(registrations_.PinsOf(Piece(1000, 1)), nullptr);
+  EXPECT_NE(registrations_.PinsOf(Piece(1999, 1)), nullptr);
+  EXPECT_EQ(registrations_.PinsOf(Piece(999, 2)), nullptr);
+  EXPECT_EQ(registrations_.PinsOf(Piece(1999, 2)), nullptr);
+  EXPECT_EQ(registrations_.PinsOf(Piece(0, 4096)), nullptr);
+}
+
+TEST_F(RegistrationsTest, PinsOf__overlapping_ones_stand_side_by_side) {
   const uint32_t wide = Add(Piece(0, 3000));
   const uint32_t late = Add(Piece(2000, 2000));
-  const uint32_t small = Add(Piece(100, 8));
-  EXPECT_EQ(registrations_.Share(Piece(500, 100)), wide);
-  EXPECT_EQ(registrations_.Share(Piece(3500, 100)), late);
-  EXPECT_EQ(registrations_.Share(Piece(2900, 200)), late);
-  EXPECT_NE(registrations_.Share(Piece(100, 8)), 0u);
-  EXPECT_EQ(registrations_.Share(Piece(1500, 2000)), 0u);
-  registrations_.Release(small);
-  EXPECT_EQ(registrations_.Share(Piece(104, 8)), wide);
+  EXPECT_NE(registrations_.PinsOf(Piece(500, 100)), nullptr);
+  EXPECT_NE(registrations_.PinsOf(Piece(2900, 200)), nullptr);
+  EXPECT_EQ(registrations_.PinsOf(Piece(1500, 2000)), nullptr);
+  const uint32_t small = AddPiece(Piece(100, 8));
+  EXPECT_EQ(alive_, 2);
+  EXPECT_EQ(registrations_.Share(Piece(100, 8)), small);
+  EXPECT_EQ(registrations_.Share(Piece(2000, 2000)), late);
+  registrations_.Release(wide);
+  EXPECT_EQ(registrations_.PinsOf(Piece(500, 100)), nullptr);
+  EXPECT_NE(registrations_.PinsOf(Piece(102, 4)), nullptr);
 }
 
-TEST_F(RegistrationsTest, Share__no_host_memory_for_a_gpus) {
+TEST_F(RegistrationsTest, PinsOf__no_host_memory_for_a_gpus) {
   const uint32_t host = Add(Piece(0, 100));
   EXPECT_FALSE(IsGpu(host));
   EXPECT_EQ(registrations_.Share(Piece(0, 100, MemoryKind::kGpu)), 0u);
+  EXPECT_EQ(registrations_.PinsOf(Piece(0, 50, MemoryKind::kGpu)), nullptr);
   const uint32_t gpu = Add(Piece(0, 100, MemoryKind::kGpu));
   EXPECT_TRUE(IsGpu(gpu));
-  EXPECT_EQ(registrations_.Share(Piece(50, 50, MemoryKind::kGpu)), gpu);
+  EXPECT_TRUE(IsGpu(AddPiece(Piece(50, 50, MemoryKind::kGpu))));
 }
 
 TEST_F(RegistrationsTest, Release__by_the_last_user) {
   const uint32_t key = Add(Piece(0, 100));
-  EXPECT_EQ(registrations_.Share(Piece(0, 50)), key);
-  EXPECT_TRUE(registrations_.Release(key).empty());
+  EXPECT_EQ(registrations_.Share(Piece(0, 100)), key);
+  EXPECT_EQ(registrations_.Release(key), nullptr);
   EXPECT_EQ(alive_, 1);
-  EXPECT_EQ(registrations_.Release(key).size(), 1u);
+  EXPECT_NE(registrations_.Release(key), nullptr);
   EXPECT_EQ(alive_, 0);
   EXPECT_EQ(registrations_.size(), 0u);
-  EXPECT_TRUE(registrations_.Release(key).empty());  // Nobody's.
+  EXPECT_EQ(registrations_.Release(key), nullptr);  // Nobody's.
 }
 
 // What is mapped at the same address later is other memory.
@@ -84,20 +102,23 @@ TEST_F(RegistrationsTest, Release__nothing_is_kept_and_no_number_comes_again) {
   const uint32_t key = Add(Piece(0, 100));
   registrations_.Release(key);
   EXPECT_EQ(registrations_.Share(Piece(0, 100)), 0u);
+  EXPECT_EQ(registrations_.PinsOf(Piece(0, 100)), nullptr);
   EXPECT_NE(Add(Piece(0, 100)), key);
 }
 
-TEST(WholePages, HoldTheMemory) {
-  auto* const at = reinterpret_cast<std::byte*>(uintptr_t{0x12345});
-  const Memory whole = WholePages({at, 0x1000}, 0x1000);
-  EXPECT_EQ(reinterpret_cast<uintptr_t>(whole.data), 0x12000u);
-  EXPECT_EQ(whole.length, 0x2000u);
-  const Memory already = WholePages(whole, 0x1000);
-  EXPECT_EQ(already.data, whole.data);
-  EXPECT_EQ(already.length, whole.length);
-  // A dma-buf may end where the memory does.
-  Memory shared = {at, 0x1000, MemoryKind::kGpu, /*dmabuf=*/7, 0x345};
-  EXPECT_EQ(WholePages(shared, 0x1000).data, at);
+// A piece that is still in use keeps what it hangs on, and does not lend it to
+// what is mapped around it.
+TEST_F(RegistrationsTest, Release__a_piece_outlives_the_whole) {
+  const uint32_t whole = Add(Piece(0, 1000));
+  const uint32_t piece = AddPiece(Piece(900, 100));
+  EXPECT_NE(piece, whole);
+  registrations_.Release(whole);
+  EXPECT_EQ(alive_, 1);
+  EXPECT_EQ(registrations_.PinsOf(Piece(0, 1000)), nullptr);
+  EXPECT_EQ(registrations_.PinsOf(Piece(800, 50)), nullptr);
+  EXPECT_NE(registrations_.PinsOf(Piece(950, 50)), nullptr);
+  registrations_.Release(piece);
+  EXPECT_EQ(alive_, 0);
 }
 
 }  // namespace

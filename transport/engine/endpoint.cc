@@ -190,22 +190,24 @@ void Endpoint::Stop() {
 }
 
 // What is slow, to pin and to let go, is done while the engines turn.
-uint32_t Endpoint::Register(const Memory& asked) {
-  if (datapath_ != "verbs" || asked.length == 0) return 0;
+uint32_t Endpoint::Register(const Memory& memory) {
+  if (datapath_ != "verbs" || memory.length == 0) return 0;
   std::lock_guard<std::mutex> lock(registering_);
-  if (const uint32_t key = registrations_->Share(asked)) return key;
-  const Memory memory =
-      WholePages(asked, static_cast<size_t>(sysconf(_SC_PAGESIZE)));
-  Registrations::Pins pins;
-  for (const auto& runner : runners_) {
-    for (Datapath* plane : runner->planes()) {
-      pins.push_back(plane->Pin(memory));
-      if (pins.back() == nullptr) return 0;
+  if (const uint32_t key = registrations_->Share(memory)) return key;
+  Registrations::SharedPins pins = registrations_->PinsOf(memory);
+  if (pins == nullptr) {
+    Registrations::Pins made;
+    for (const auto& runner : runners_) {
+      for (Datapath* plane : runner->planes()) {
+        made.push_back(plane->Pin(memory));
+        if (made.back() == nullptr) return 0;
+      }
     }
+    pins = std::make_shared<const Registrations::Pins>(std::move(made));
   }
-  const uint32_t key = registrations_->Add(memory, std::move(pins));
+  const uint32_t key = registrations_->Add(memory, pins);
   if (key == 0) return 0;
-  auto pin = registrations_->PinsOf(key).begin();
+  auto pin = pins->begin();
   for (const auto& runner : runners_) {
     runner->WithTurn([&](Engine& engine) {
       for (Datapath* plane : engine.planes()) plane->Register(key, **pin++);
@@ -216,8 +218,8 @@ uint32_t Endpoint::Register(const Memory& asked) {
 
 void Endpoint::Unregister(uint32_t key) {
   std::lock_guard<std::mutex> lock(registering_);
-  const Registrations::Pins pins = registrations_->Release(key);
-  if (pins.empty()) return;
+  const Registrations::SharedPins pins = registrations_->Release(key);
+  if (pins == nullptr) return;
   for (const auto& runner : runners_) {
     runner->WithTurn([&](Engine& engine) {
       for (Datapath* plane : engine.planes()) plane->Unregister(key);

@@ -105,8 +105,7 @@ class Endpoint {
   // MemorySlice has this key: until Unregister, which comes as often as
   // Register did, and before the memory is given back to the system. 0: some
   // NIC here cannot; requests do without where it is the host's, and may not
-  // have it where it is a GPU's. What lies within the same memory may have the
-  // same key.
+  // have it where it is a GPU's. The same memory has the same key.
   uint32_t Register(const Memory& memory);
   void Unregister(uint32_t key);
 

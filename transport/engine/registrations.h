@@ -4,10 +4,12 @@
 //
 // To pin memory costs a call of the kernel for every NIC and time for every
 // page, and applications register the same buffer for each flow that uses it,
-// or pieces of one buffer. So whoever asks for memory that lies within a
-// registration becomes a user of that. Nothing is kept that has no user: who
-// gives memory back to the system unregisters it first, and what is mapped at
-// the same address later is other memory.
+// or pieces of one buffer. So whoever asks for the same memory becomes a user
+// of its registration, and whoever asks for a piece of it gets a registration
+// that hangs on the same pins. Nothing is found that has no user: who gives
+// memory back to the system unregisters it first, and what is mapped at the
+// same address later is other memory, even if a piece of the former is in use
+// yet.
 #pragma once
 
 #include <cstddef>
@@ -25,37 +27,41 @@ namespace hawser {
 class Registrations {
  public:
   using Pins = std::vector<std::unique_ptr<Pinned>>;  // One for each plane.
+  using SharedPins = std::shared_ptr<const Pins>;
 
   // A. What is.
   size_t size() const { return registrations_.size(); }
+  // Those of a registration that has all of this memory; nullptr: there is
+  // none.
+  SharedPins PinsOf(const Memory& memory) const;
 
   // B. What happened.
-  // Memory of this kind was pinned. Its number, for its first user; no other
+  // Memory of this kind is pinned. Its number, for its first user; no other
   // registration ever had or will have it. 0: there are no more.
-  uint32_t Add(const Memory& memory, Pins pins);
-  // Of a registration, one user has gone. What it had pinned, if that was the
-  // last; else nothing.
-  Pins Release(uint32_t key);
+  uint32_t Add(const Memory& memory, SharedPins pins);
+  // Of a registration, one user has gone. What it hung on, if that was the
+  // last, and then it is no more; else nullptr.
+  SharedPins Release(uint32_t key);
 
   // C. What next.
-  // For one more user: the number of a registration that has all of this. 0:
+  // For one more user: the number of a registration of just this memory. 0:
   // there is none.
   uint32_t Share(const Memory& memory);
-  const Pins& PinsOf(uint32_t key) const { return registrations_.at(key).pins; }
 
  private:
   struct Registration {
     Memory memory;
-    Pins pins;
+    SharedPins pins;
     int users = 1;
   };
+  // The first that `fits`, of those that have all of this memory; 0: none.
+  template <class Fits>
+  uint32_t Find(const Memory& memory, Fits fits) const;
+
   std::unordered_map<uint32_t, Registration> registrations_;
   std::multimap<const std::byte*, uint32_t> by_begin_;
   size_t longest_ = 0;  // That there ever was: where looking may end.
   uint32_t numbers_ = 0;
 };
-
-// The pages that hold it; of a dma-buf, just itself.
-Memory WholePages(const Memory& memory, size_t page_bytes);
 
 }  // namespace hawser
