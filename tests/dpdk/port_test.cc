@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "tests/dpdk/wire.h"
+#include "transport/datapath/dpdk/steering.h"
 
 namespace hawser {
 namespace {
@@ -127,6 +128,36 @@ TEST_F(PortTest, EnginesOfOnePortReachEachOther) {
     EXPECT_EQ(received_[0].bytes.size(), 64u);
     other.Recycle();
   }
+}
+
+// What the first engine of the left port sends to the last of the right one
+// comes by the queue of the right one's first, who hands it over.
+class HandOver : public PortTest {
+ protected:
+  void SetUp() override {
+    PortTest::SetUp();
+    if (IsSkipped() || HasFatalFailure()) return;
+    if (!Can("pair") || PortQueues() == 1)
+      GTEST_SKIP() << "nothing is handed over";
+    owner_ = planes_[PortQueues()].get();
+  }
+  Datapath* owner_ = nullptr;
+};
+
+TEST_F(HandOver, WhatFindsNoRoomIsMissedAndNotHandedOver) {
+  constexpr uint64_t kFrames = Steering::kWaiting + 100;
+  const DatapathCounts before = owner_->counts();
+  for (uint64_t i = 0; i < kFrames; ++i) {
+    Send();
+    TurnOthers();
+  }
+  const DatapathCounts after = owner_->counts();
+  const uint64_t handed = after.frames_handed_over - before.frames_handed_over;
+  EXPECT_EQ(handed, Steering::kWaiting);
+  EXPECT_EQ(after.port_missed - before.port_missed, kFrames - handed);
+  size_t received = 0;
+  while (const size_t count = Receive()) received += count;
+  EXPECT_EQ(received, handed);
 }
 
 }  // namespace

@@ -8,7 +8,8 @@
 # interfaces of which each gets what the other one sends. memif-3, af_packet-3,
 # tap-3: the same, with so many engines on each port
 # (HAWSER_TEST_DPDK_QUEUES); DPDK takes veth for an interface of one queue, so
-# not af_xdp. HAWSER_TEST_DPDK_CAN says what else such a port can.
+# not af_xdp. HAWSER_TEST_DPDK_CAN says what else such a port can: "call" who
+# waits, and "pair" each queue with the far side's of that number.
 # Exits with 77 and a reason where that cannot be had.
 set -euo pipefail
 
@@ -60,6 +61,7 @@ command=("$@")
 case $kind in *-[0-9]) queues=${kind##*-} ;; esac
 case ${kind%-[0-9]} in
   memif)
+    can="pair"
     eal="--vdev=net_memif0,role=server,$MEMIF --vdev=net_memif1,role=client,$MEMIF"
     ports="net_memif0 192.0.2.1/24; net_memif1 192.0.2.2/24" ;;
   memif6)

@@ -526,8 +526,9 @@ bool DpdkDatapath::Understand(rte_mbuf* frame, bool handed, RxPacket* packet) {
 bool DpdkDatapath::HandOver(rte_mbuf* frame, uint16_t udp_port) {
   const auto to = steering_.QueueOf(udp_port);
   if (!to || *to == queue_->index()) return false;
-  ++counts_.frames_handed_over;
-  if (!steering_.Hand(queue_->index(), *to, frame)) {
+  if (steering_.Hand(queue_->index(), *to, frame)) {
+    ++counts_.frames_handed_over;
+  } else {
     ++counts_.port_missed;
     rte_pktmbuf_free(frame);
   }
