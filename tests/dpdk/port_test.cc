@@ -1,5 +1,6 @@
 // What some ports can do and others cannot; run.sh says which
 // (HAWSER_TEST_DPDK_CAN).
+#include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
 #include <array>
@@ -128,6 +129,27 @@ TEST_F(PortTest, EnginesOfOnePortReachEachOther) {
     EXPECT_EQ(received_[0].bytes.size(), 64u);
     other.Recycle();
   }
+}
+
+TEST_F(PortTest, OtherNumbersOfQueuesAreRefused) {
+  planes_.clear();
+  const auto ports = ParseDpdkPorts(Setting("HAWSER_TEST_DPDK_PORTS"));
+  const auto library = DpdkLibrary::Load(Setting("HAWSER_TEST_DPDK_EAL"));
+  ASSERT_TRUE(ports.ok() && library.ok());
+  DpdkOptions options = OptionsOf(ports->front(), /*entropies=*/1);
+  for (const int queues : {0, 17}) {
+    options.queues = static_cast<uint16_t>(queues);
+    EXPECT_THAT((*library)->Open(options).status().message(),
+                testing::HasSubstr("1 to 16 queues"));
+  }
+  for (const int queues : {PortQueues() - 1, PortQueues() + 1}) {
+    if (queues == 0) continue;
+    options.queues = static_cast<uint16_t>(queues);
+    EXPECT_THAT((*library)->Open(options).status().message(),
+                testing::HasSubstr("which cannot be changed"));
+  }
+  options.queues = PortQueues();
+  EXPECT_TRUE((*library)->Open(options).ok());
 }
 
 // What the first engine of the left port sends to the last of the right one

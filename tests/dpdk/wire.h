@@ -36,6 +36,15 @@ inline uint16_t PortQueues() {
   return static_cast<uint16_t>(text.empty() ? 1 : std::atoi(text.c_str()));
 }
 
+inline DpdkOptions OptionsOf(const DpdkPort& port, uint16_t entropies) {
+  DpdkOptions options;
+  options.port = port;
+  options.entropies = entropies;
+  options.max_packet_bytes = 65536;
+  options.queues = PortQueues();
+  return options;
+}
+
 // One for each engine of the first port, and then of the second. Empty where
 // there are no ports; fails where they do not work.
 inline std::vector<std::unique_ptr<Datapath>> OpenPlanes(uint16_t entropies) {
@@ -48,11 +57,7 @@ inline std::vector<std::unique_ptr<Datapath>> OpenPlanes(uint16_t entropies) {
   EXPECT_TRUE(library.ok()) << library.status();
   if (!ports.ok() || !library.ok()) return planes;
   for (const DpdkPort& port : *ports) {
-    DpdkOptions options;
-    options.port = port;
-    options.entropies = entropies;
-    options.max_packet_bytes = 65536;
-    options.queues = PortQueues();
+    const DpdkOptions options = OptionsOf(port, entropies);
     for (uint16_t queue = 0; queue < options.queues; ++queue) {
       auto plane = (*library)->Open(options);
       EXPECT_TRUE(plane.ok()) << plane.status();

@@ -46,7 +46,8 @@ struct DpdkOptions {
   uint32_t max_packet_bytes = 4096;  // Never more, whatever the MTU. >= 256.
   uint8_t traffic_class = 0;         // Its ECN bits are ours.
   // Of the port, one for each engine: the first plane of a port in a process
-  // decides, and there may be as many at a time. 1..16.
+  // decides, others must want the same, and there may be as many at a time.
+  // 1..16.
   uint16_t queues = 1;
 };
 

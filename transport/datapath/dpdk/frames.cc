@@ -37,8 +37,11 @@ void LeaveIt(void*, void*) {}  // What is lent is not ours to free.
 std::unique_ptr<DpdkDatapath> DpdkDatapath::Create(const DpdkOptions& options,
                                                    std::string* error) {
   if (options.entropies < 1 || options.entropies > kPorts ||
-      options.max_packet_bytes < PlaneAddress::kLeastPacketBytes) {
-    *error = "1 to 8192 entropies and packets of 256 bytes at least, please";
+      options.max_packet_bytes < PlaneAddress::kLeastPacketBytes ||
+      options.queues < 1 || options.queues > Steering::kMostQueues) {
+    *error =
+        "1 to 8192 entropies, packets of 256 bytes at least and 1 to 16 "
+        "queues, please";
     return nullptr;
   }
   // A frame that waits, or has a lent payload, is up to two buffers.

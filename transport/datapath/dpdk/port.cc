@@ -236,6 +236,13 @@ PortQueue::Holder PortQueue::Take(const DpdkPort& wanted, uint16_t queues,
              " in this process, which cannot be changed";
     return nullptr;
   }
+  // Of more queues some would have nobody who looks into them.
+  if (queues != port->queues()) {
+    *error = "the port was started for " + std::to_string(port->queues()) +
+             " engine(s) in this process, which cannot be changed, and not " +
+             "for " + std::to_string(queues);
+    return nullptr;
+  }
   for (const auto& queue : port->queues_) {
     if (queue->taken_) continue;
     queue->taken_ = true;

@@ -67,11 +67,11 @@ class PortQueue {
   };
 
   // Nobody else has it meanwhile. The first who takes one says how many there
-  // are, 1..Steering::kMostQueues, and then the port is started. It stays so
-  // for as long as the process lives: drivers are not made to be stopped and
-  // started again (memif's frees twice what it shares with a peer that leaves
-  // meanwhile), and the second owner need not wait for a link. nullptr, and a
-  // sentence in `error`.
+  // are, 1..Steering::kMostQueues, and then the port is started; others must
+  // want as many. It stays so for as long as the process lives: drivers are not
+  // made to be stopped and started again (memif's frees twice what it shares
+  // with a peer that leaves meanwhile), and the second owner need not wait for
+  // a link. nullptr, and a sentence in `error`.
   static Holder Take(const DpdkPort& wanted, uint16_t queues,
                      std::string* error);
 
