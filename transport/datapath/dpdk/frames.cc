@@ -365,7 +365,9 @@ void DpdkDatapath::LookAfter(Time now) {
     if (was_down && !down_) neighbours_.AskAgain(now);
   }
   if (!down_) SendNeighbourFrames(now);
-  if (news_ != neighbours_.changes()) OnNews();
+  // Another engine may have passed an answer on before we saw the link: what
+  // waits for it leaves then.
+  if (!down_ && news_ != neighbours_.changes()) OnNews();
   std::erase_if(held_, [&](const Held& one) {
     const bool silent = neighbours_.silent(peers_[one.peer.value].neighbour);
     if (silent) Drop(one.frame);
