@@ -182,5 +182,37 @@ TEST_F(HandOver, WhatFindsNoRoomIsMissedAndNotHandedOver) {
   EXPECT_EQ(received, handed);
 }
 
+TEST_F(HandOver, KeepsNobodyFromItsOwnQueue) {
+  // Of the queue that is paired with right_'s own.
+  Datapath& twin = *planes_[PortQueues() - 1];
+  ASSERT_TRUE(twin.OpenPeer(kPeer, right_->address()));
+  const std::array<std::byte, 32> bytes = {};
+  const TxPacket packet{.peer = kPeer, .header = bytes, .payload = {}};
+  const auto receive = [&] {
+    TurnOthers();
+    size_t own = 0;
+    for (size_t i = right_->Receive(received_); i-- > 0;) {
+      own += received_[i].bytes.size() == bytes.size();
+    }
+    right_->Recycle();
+    return own;
+  };
+  size_t own = 0;
+  for (int i = 0; i < 2000 && own == 0; ++i) {
+    twin.Send({&packet, 1});
+    own = receive();
+    IsCalled(Duration::Millis(1));
+  }
+  ASSERT_GT(own, 0u);
+  while (Receive() > 0) {
+  }
+  for (size_t i = 0; i < 8 * received_.size(); ++i) {
+    Send();
+    TurnOthers();
+  }
+  twin.Send({&packet, 1});
+  EXPECT_EQ(receive(), 1u);
+}
+
 }  // namespace
 }  // namespace hawser

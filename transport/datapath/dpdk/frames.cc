@@ -439,16 +439,15 @@ size_t DpdkDatapath::Fill(std::span<RxPacket> out) {
   std::array<rte_mbuf*, kBatch> frames;
   size_t left = out.size() * kForeignPerPacket;
   while (given < out.size() && left > 0) {
-    const size_t most = std::min({out.size() - given, frames.size(), left});
-    size_t handed = 0;
-    const size_t count = TakeFrames(frames.data(), most, &handed);
-    for (size_t i = 0; i < count; ++i) {
-      if (!Understand(frames[i], i < handed, &out[given])) continue;
+    const Taken taken = TakeFrames(
+        frames.data(), std::min({out.size() - given, frames.size(), left}));
+    for (size_t i = 0; i < taken.all; ++i) {
+      if (!Understand(frames[i], i < taken.handed, &out[given])) continue;
       lent_.push_back(frames[i]);
       ++given;
     }
-    if (count < most) break;
-    left -= count;
+    if (!taken.more) break;
+    left -= taken.all;
   }
   return given;
 }
@@ -458,31 +457,33 @@ size_t DpdkDatapath::Fill(std::span<RxPacket> out) {
 bool DpdkDatapath::LookIntoPort() {
   if (!ready_.empty()) return true;
   std::array<rte_mbuf*, kBatch> frames;
-  size_t handed = 0;
-  const size_t count = TakeFrames(frames.data(), kBatch, &handed);
-  for (size_t i = 0; i < count; ++i) {
+  const Taken taken = TakeFrames(frames.data(), kBatch);
+  for (size_t i = 0; i < taken.all; ++i) {
     Arrival arrival{frames[i], {}};
-    if (Understand(frames[i], i < handed, &arrival.packet)) {
+    if (Understand(frames[i], i < taken.handed, &arrival.packet)) {
       ready_.Push(arrival);
     }
   }
-  return count == kBatch;
+  return taken.more;
 }
 
-size_t DpdkDatapath::TakeFrames(rte_mbuf** frames, size_t count,
-                                size_t* handed) {
-  size_t taken = 0;
-  if (steering_.queues() > 1) {
-    while (taken < count) {
-      rte_mbuf* const frame = steering_.Take(queue_->index());
-      if (frame == nullptr) break;
-      frames[taken++] = frame;
-    }
+// Half for each: whoever gets more from others than it can take would never
+// look into its own queue, where there are others' frames, too.
+DpdkDatapath::Taken DpdkDatapath::TakeFrames(rte_mbuf** frames, size_t count) {
+  Taken taken;
+  const size_t share = steering_.queues() > 1 ? (count + 1) / 2 : 0;
+  while (taken.handed < share) {
+    rte_mbuf* const frame = steering_.Take(queue_->index());
+    if (frame == nullptr) break;
+    frames[taken.handed++] = frame;
   }
-  *handed = taken;
-  if (taken == count || (down_ && queue_->port().calls())) return taken;
-  return taken +
-         queue_->Receive(frames + taken, static_cast<uint16_t>(count - taken));
+  taken.all = taken.handed;
+  if (taken.all < count && !(down_ && queue_->port().calls())) {
+    taken.all += queue_->Receive(frames + taken.all,
+                                 static_cast<uint16_t>(count - taken.all));
+  }
+  taken.more = taken.all == count || (share > 0 && taken.handed == share);
+  return taken;
 }
 
 // False: it was not for those who receive, and is gone.

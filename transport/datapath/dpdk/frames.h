@@ -106,9 +106,12 @@ class DpdkDatapath final : public Datapath {
   void SendNeighbourFrames(Time now);
   size_t Fill(std::span<RxPacket> out);
   bool LookIntoPort();
-  // Up to `count` frames: what other engines have handed over, then what is in
-  // the queue. How many of the first kind is left in `handed`.
-  size_t TakeFrames(rte_mbuf** frames, size_t count, size_t* handed);
+  // What other engines have handed over, then what was in the queue.
+  struct Taken {
+    size_t handed = 0, all = 0;
+    bool more = false;  // There may be.
+  };
+  Taken TakeFrames(rte_mbuf** frames, size_t count);
   bool Understand(rte_mbuf* frame, bool handed, RxPacket* packet);
   // It was another engine's, and is.
   bool HandOver(rte_mbuf* frame, uint16_t udp_port);
