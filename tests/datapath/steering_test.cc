@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 #include <poll.h>
+#include <sys/resource.h>
 
 #include <array>
 #include <cstdint>
@@ -95,6 +96,19 @@ TEST(Steering, OneQueueHasNobodyToHandTo) {
   EXPECT_EQ(steering.Take(0), nullptr);
   steering.OnAwaiting(0);
   steering.OnAwake(0);
+}
+
+TEST(Steering, SaysSoWhereNobodyCanBeCalled) {
+  EXPECT_TRUE(Steering(2).can_call());
+  rlimit before;
+  ASSERT_EQ(getrlimit(RLIMIT_NOFILE, &before), 0);
+  const rlimit none = {0, before.rlim_max};
+  ASSERT_EQ(setrlimit(RLIMIT_NOFILE, &none), 0);
+  const bool two = Steering(2).can_call();
+  const bool one = Steering(1).can_call();  // Has nobody to call.
+  ASSERT_EQ(setrlimit(RLIMIT_NOFILE, &before), 0);
+  EXPECT_FALSE(two);
+  EXPECT_TRUE(one);
 }
 
 // Two engines hand frames to a third, which sleeps whenever it finds nothing:

@@ -454,6 +454,11 @@ bool Port::ChooseQueues(const rte_eth_dev_info& device, uint16_t queues,
   }
   pairs_queues_ = driver.name == "net_memif";
   steering_ = std::make_unique<Steering>(queues);
+  if (!steering_->can_call()) {
+    *error = "no descriptor is left to call each of " + engines +
+             " by; to mend it: a larger ulimit -n";
+    return false;
+  }
   for (uint16_t i = 0; i < queues; ++i) {
     queues_.push_back(std::make_unique<PortQueue>(this, i));
   }

@@ -3,6 +3,8 @@
 #include <sys/eventfd.h>
 #include <unistd.h>
 
+#include <algorithm>
+
 #include "transport/base/check.h"
 
 namespace hawser {
@@ -21,6 +23,12 @@ Steering::~Steering() {
   for (const Engine& engine : engines_) {
     if (engine.event >= 0) close(engine.event);
   }
+}
+
+bool Steering::can_call() const {
+  return queues_ == 1 ||
+         std::all_of(engines_.begin(), engines_.end(),
+                     [](const Engine& engine) { return engine.event >= 0; });
 }
 
 std::optional<uint16_t> Steering::QueueOf(uint16_t udp_port) const {
@@ -59,7 +67,7 @@ bool Steering::Hand(uint16_t from, uint16_t to, rte_mbuf* frame) {
   Engine& engine = engines_[to];
   if (engine.awaits.exchange(false, std::memory_order_acq_rel)) {
     const uint64_t one = 1;
-    // It cannot fail: the count is 0 or 1.
+    // It cannot fail: the count is far from its limit.
     [[maybe_unused]] const ssize_t done = write(engine.event, &one, sizeof one);
   }
   return true;

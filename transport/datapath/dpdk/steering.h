@@ -38,6 +38,9 @@ class Steering {
   // The queue whose engine listens at this UDP port; nullopt: none does.
   std::optional<uint16_t> QueueOf(uint16_t udp_port) const;
   bool listens(uint16_t queue) const { return engines_[queue].port != 0; }
+  // False: the process had no descriptor left, so that some engine cannot be
+  // called.
+  bool can_call() const;
   // Readable when something was handed to a queue whose engine awaits it; -1:
   // there is one queue, and so nobody to do that.
   int descriptor(uint16_t queue) const { return engines_[queue].event; }
