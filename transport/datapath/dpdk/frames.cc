@@ -426,7 +426,9 @@ size_t DpdkDatapath::Fill(std::span<RxPacket> out) {
   if (out.empty()) LookIntoPort();
   size_t given = 0;
   while (given < out.size() && !ready_.empty()) {
-    const Arrival arrival = ready_.Pop();
+    Arrival arrival = ready_.Pop();
+    // Until now, and not until it was looked into.
+    arrival.packet.waited = queue_->Waited(arrival.frame, now_);
     lent_.push_back(arrival.frame);
     out[given++] = arrival.packet;
   }
