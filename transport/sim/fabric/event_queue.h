@@ -18,6 +18,7 @@
 #include <queue>
 #include <vector>
 
+#include "transport/base/check.h"
 #include "transport/base/fifo.h"
 
 namespace hawser::sim {
@@ -55,7 +56,9 @@ class EventQueue {
     }
     if (count_ == kMaxLines) return kNoLine;
     lines_[count_].delay = delay;
-    return count_++;
+    ++count_;
+    Rank();
+    return count_ - 1;
   }
 
   // B. What happens: so long after now as `line`, not kNoLine, says...
@@ -68,98 +71,124 @@ class EventQueue {
   }
   // ...or then, but not before now.
   void PushAt(Picos at, uint32_t kind, uint32_t what) {
+    HAWSER_CHECK(at <= kNeverPicos >> kRankBits);
     ++size_;
     heap_.push({std::max(at, now_), order_++, kind, what});
-    Begin(kNoLine, heap_.top());
+    if (Earlier(heap_.top(), rare_)) TakeAsRare(kNoLine, heap_.top());
   }
 
   // C. What next. Not when empty().
   Event Pop() {
     --size_;
-    latest_ = Earliest();
-    const bool rare = latest_ == kRare;
-    if (rare) latest_ = EarliestOfRare();
-    Event event;
-    if (latest_ == kNoLine) {
-      event = heap_.top();
-      heap_.pop();
-    } else {
-      Fifo<Event>& line = lines_[latest_].events;
-      event = line.Pop();
-      heads_[latest_] = line.empty() ? Head() : HeadOf(line.front());
+    latest_ = EarliestOften();
+    // Of two at the same time, only their order tells.
+    if (heads_[latest_] >= rare_head_) [[unlikely]] {
+      if (lines_[latest_].events.empty() ||
+          Earlier(rare_, lines_[latest_].events.front())) {
+        return PopRare();
+      }
     }
+    Fifo<Event>& line = lines_[latest_].events;
+    const Event event = line.Pop();
+    heads_[latest_] = line.empty() ? kNoHead : HeadOf(latest_, line.front().at);
     now_ = event.at;
-    if (rare) heads_[kRare] = HeadOfLine(EarliestOfRare());
     return event;
   }
 
  private:
   static constexpr Line kMaxLines = 24;
   // The first lines carry nearly everything. The others and the heap are rare,
-  // and the earliest of them all stands in the place of the heap's.
-  static constexpr Line kOften = 3, kRare = kNoLine;
+  // and the earliest of them all is kept apart.
+  static constexpr Line kOften = 3;
+  static constexpr uint32_t kRankBits = 2;
+  static_assert(kOften <= 1u << kRankBits);
 
-  // Of a line's first event.
-  struct Head {
-    Picos at = kNeverPicos;
-    uint64_t order = UINT64_MAX;
-    unsigned __int128 key() const {
-      return static_cast<unsigned __int128>(at) << 64 | order;
-    }
-  };
   struct DelayLine {
     Picos delay = 0;
     Fifo<Event> events;
   };
+  static bool Earlier(const Event& a, const Event& b) {
+    return a.at != b.at ? a.at < b.at : a.order < b.order;
+  }
   struct Later {
     bool operator()(const Event& a, const Event& b) const {
-      return a.at != b.at ? a.at > b.at : a.order > b.order;
+      return Earlier(b, a);
     }
   };
-  static Head HeadOf(const Event& event) { return {event.at, event.order}; }
-  Head HeadOfLine(Line line) const {
-    if (line != kNoLine) return heads_[line];
-    return heap_.empty() ? Head() : HeadOf(heap_.top());
+
+  // When the first event of a line comes, and behind that the line's rank: of
+  // two events at the same time, the one that was put off for longer was
+  // foreseen first. So a number says all there is to say of their order.
+  using Head = uint64_t;
+  static constexpr Head kNoHead = UINT64_MAX;
+  Head HeadOf(Line line, Picos at) const {
+    return static_cast<Head>(at) << kRankBits | ranks_[line];
+  }
+  void Rank() {
+    for (Line line = 1; line <= kOften && line < count_; ++line) {
+      ranks_[line] = 0;
+      for (Line other = 1; other <= kOften && other < count_; ++other) {
+        ranks_[line] += lines_[other].delay > lines_[line].delay;
+      }
+      const Fifo<Event>& events = lines_[line].events;
+      if (!events.empty()) heads_[line] = HeadOf(line, events.front().at);
+    }
   }
 
-  // `event` may be the first of its line now.
+  // `event` is the first of its line now.
   void Begin(Line line, const Event& event) {
-    if (line != kNoLine) heads_[line] = HeadOf(event);
-    if (line > kOften || line == kNoLine) {
-      if (HeadOf(event).key() < heads_[kRare].key()) {
-        heads_[kRare] = HeadOf(event);
-      }
+    if (line <= kOften) {
+      heads_[line] = HeadOf(line, event.at);
+    } else if (Earlier(event, rare_)) {
+      TakeAsRare(line, event);
     }
   }
   // Which is next is anybody's guess, so it is found without a branch: a wrong
   // guess costs more than looking at every head.
-  Line Earliest() const {
-    Line first = 0;
-    unsigned __int128 least = heads_[0].key();
-    for (Line line = 1; line <= kOften; ++line) {
-      const unsigned __int128 key = heads_[line].key();
-      const bool earlier = key < least;
+  Line EarliestOften() const {
+    Line first = 1;
+    Head least = heads_[1];
+    for (Line line = 2; line <= kOften; ++line) {
+      const bool earlier = heads_[line] < least;
       first = earlier ? line : first;
-      least = earlier ? key : least;
+      least = earlier ? heads_[line] : least;
     }
     return first;
   }
-  Line EarliestOfRare() const {
-    Line first = kNoLine;
-    Head least = HeadOfLine(kNoLine);
-    for (Line line = kOften + 1; line < count_; ++line) {
-      if (heads_[line].key() >= least.key()) continue;
-      first = line;
-      least = heads_[line];
+  void TakeAsRare(Line line, const Event& event) {
+    rare_line_ = line;
+    rare_ = event;
+    rare_head_ = static_cast<Head>(event.at) << kRankBits;
+  }
+  Event PopRare() {
+    const Event event = rare_;
+    latest_ = rare_line_;
+    if (latest_ == kNoLine) {
+      heap_.pop();
+    } else {
+      lines_[latest_].events.Pop();
     }
-    return first;
+    now_ = event.at;
+    rare_ = Event();
+    rare_.order = UINT64_MAX;
+    rare_head_ = kNoHead;
+    if (!heap_.empty()) TakeAsRare(kNoLine, heap_.top());
+    for (Line line = kOften + 1; line < count_; ++line) {
+      const Fifo<Event>& events = lines_[line].events;
+      if (!events.empty()) Begin(line, events.front());
+    }
+    return event;
   }
 
   Picos now_ = 0;
   uint64_t order_ = 0, size_ = 0;
   Line latest_ = kNoLine, count_ = 1;  // The first line stands for the heap.
-  std::array<Head, kMaxLines> heads_;
+  Head heads_[kOften + 1] = {kNoHead, kNoHead, kNoHead, kNoHead};
+  Head rare_head_ = kNoHead;  // Before all others at the same time.
+  std::array<uint32_t, kOften + 1> ranks_ = {};
   std::array<DelayLine, kMaxLines> lines_;
+  Line rare_line_ = kNoLine;
+  Event rare_{kNeverPicos, UINT64_MAX, 0, 0};
   std::priority_queue<Event, std::vector<Event>, Later> heap_;
 };
 
