@@ -59,35 +59,39 @@ void Fabric::Schedule(const LinkChange& change) {
 PacketIndex Fabric::NewPacket() {
   if (free_ == kNoPacket) {
     packets_.emplace_back();
+    links_.emplace_back();
     return static_cast<PacketIndex>(packets_.size() - 1);
   }
   const PacketIndex index = free_;
-  free_ = packets_[index].next;
+  free_ = links_[index].next;
   packets_[index] = Packet{};
   return index;
 }
 
 void Fabric::Free(PacketIndex index) {
-  packets_[index].next = free_;
+  links_[index].next = free_;
   free_ = index;
 }
 
 void Fabric::Send(uint32_t host, PacketIndex index) {
-  Enqueue(topology_.nic_port(host, packets_[index].plane), index);
+  const Packet& packet = packets_[index];
+  links_[index].bytes = packet.bytes;
+  links_[index].control = packet.control;
+  Enqueue(topology_.nic_port(host, packet.plane), index);
 }
 
 void Fabric::Enqueue(uint32_t at, PacketIndex index) {
   Port& port = ports_[at];
-  Packet& packet = packets_[index];
-  if (packet.control) {
+  const Link& link = links_[index];
+  if (link.control) {
     if (!port.nic &&
-        port.control.bytes + packet.bytes > kControlShare * port.limit_bytes) {
+        port.control.bytes + link.bytes > kControlShare * port.limit_bytes) {
       ++counts_.dropped;
       return Free(index);
     }
     Push(port.control, index);
   } else {
-    if (!port.nic && port.data.bytes + packet.bytes > port.limit_bytes) {
+    if (!port.nic && port.data.bytes + link.bytes > port.limit_bytes) {
       Overflow(port, index);
     } else {
       Push(port.data, index);
@@ -108,9 +112,10 @@ void Fabric::Overflow(Port& port, PacketIndex index) {
   const PacketIndex last = port.data.tail;
   if (random_.Fraction() >= kTrimNewcomer && last != kNoPacket) {
     // They change places: a queue's last cannot be unlinked, but be another.
-    Packet& newcomer = packets_[index];
-    Packet& victim = packets_[last];
+    Link& newcomer = links_[index];
+    Link& victim = links_[last];
     port.data.bytes += newcomer.bytes - victim.bytes;
+    std::swap(packets_[index], packets_[last]);
     std::swap(newcomer, victim);
     std::swap(newcomer.next, victim.next);
   }
@@ -122,6 +127,8 @@ void Fabric::Overflow(Port& port, PacketIndex index) {
   }
   packet.bytes = options_.control_bytes;
   packet.control = packet.trimmed = true;
+  links_[index].bytes = packet.bytes;
+  links_[index].control = true;
   ++counts_.trimmed;
   Push(port.control, index);
 }
@@ -137,7 +144,7 @@ void Fabric::Begin(uint32_t at) {
     return;
   }
   port.busy = true;
-  const uint32_t bytes = packets_[port.sending].bytes;
+  const uint32_t bytes = links_[port.sending].bytes;
   const EventQueue::Line line = bytes == options_.packet_bytes ? port.full_line
                                 : bytes == options_.control_bytes
                                     ? port.control_line
@@ -179,9 +186,9 @@ bool Fabric::OnDepart(uint32_t at) {
     ++counts_.dropped;
     Free(index);
   } else {
-    if (!port.to_host) packet.port = NextPort(port.to, packet);
-    Put(port.latency_line, Picos{port.latency_nanos} * 1000,
-        port.to_host ? kReach : kArrive, index);
+    const uint32_t kind =
+        port.to_host ? kReach : kArrive + kKinds * NextPort(port.to, packet);
+    Put(port.latency_line, Picos{port.latency_nanos} * 1000, kind, index);
   }
   Begin(at);
   return swallowed_ == kNoPacket && (port.busy || !port.nic);
@@ -202,13 +209,13 @@ void Fabric::Apply(const LinkChange& change) {
 }
 
 void Fabric::Push(Queue& queue, PacketIndex index) {
-  Packet& packet = packets_[index];
-  packet.next = kNoPacket;
-  queue.bytes += packet.bytes;
+  Link& link = links_[index];
+  link.next = kNoPacket;
+  queue.bytes += link.bytes;
   if (queue.head == kNoPacket) {
     queue.head = index;
   } else {
-    packets_[queue.tail].next = index;
+    links_[queue.tail].next = index;
   }
   queue.tail = index;
 }
@@ -216,7 +223,7 @@ void Fabric::Push(Queue& queue, PacketIndex index) {
 // Its bytes stay counted until it has left.
 PacketIndex Fabric::Pop(Queue& queue) {
   const PacketIndex index = queue.head;
-  queue.head = packets_[index].next;
+  queue.head = links_[index].next;
   if (queue.head == kNoPacket) queue.tail = kNoPacket;
   return index;
 }

@@ -33,8 +33,6 @@ inline constexpr PacketIndex kNoPacket = UINT32_MAX;
 // the hosts own the second.
 struct alignas(64) Packet {
   uint64_t route = 0;  // RouteOf(flow, entropy).
-  PacketIndex next = kNoPacket;
-  uint32_t port = 0;  // That it goes to next, if it is on its way to a switch.
   uint32_t bytes = 0;
   uint32_t to = 0;  // A host.
   bool control = false, marked = false, trimmed = false;
@@ -130,9 +128,9 @@ class Fabric {
     while (!edge.done()) {
       if (events_.empty() || events_.now() > until) return false;
       const Event event = events_.Pop();
-      FetchAhead(edge);
-      switch (event.kind) {
+      switch (event.kind % kKinds) {
         case kDepart:
+          FetchDeparting(edge);
           if (OnDepart(event.what)) continue;
           if (swallowed_ != kNoPacket) {
             edge.OnSwallowed(packets_[swallowed_]);
@@ -142,9 +140,11 @@ class Fabric {
           edge.OnNicIdle(HostOf(event.what), event.what % topology_.planes());
           break;
         case kArrive:
-          Enqueue(packets_[event.what].port, event.what);
+          FetchArriving(edge);
+          Enqueue(event.kind / kKinds, event.what);
           break;
         case kReach:
+          FetchArriving(edge);
           edge.OnArrival(packets_[event.what].to, event.what);
           break;
         case kTimer:
@@ -159,12 +159,28 @@ class Fabric {
   }
 
  private:
-  // A packet has left a port; has come to a switch; has reached its host.
-  enum Kind : uint32_t { kDepart, kArrive, kReach, kTimer, kChange };
+  // A packet has left a port; has come to a switch, and to the port that is the
+  // rest of the kind; has reached its host.
+  enum Kind : uint32_t {
+    kDepart,
+    kArrive,
+    kReach,
+    kTimer,
+    kChange,
+    kKinds = 8
+  };
   // Events of a line, ahead of what happens.
   static constexpr uint64_t kFetchEvents = 56;
   static constexpr uint64_t kFetchFar = 32, kFetchNear = 20, kFetchSoon = 10;
 
+  // Of a packet, what queueing it takes: much smaller than the packet, so that
+  // these stay in the cache, and a switch looks at the packet itself only as
+  // that leaves.
+  struct Link {
+    PacketIndex next = kNoPacket;
+    uint32_t bytes : 31 = 0;
+    uint32_t control : 1 = 0;
+  };
   struct Queue {
     PacketIndex head = kNoPacket, tail = kNoPacket;
     uint32_t bytes = 0;  // The packet being sent included.
@@ -187,41 +203,36 @@ class Fabric {
   // memory. But what comes is known long before, in its order, so it is asked
   // for in three steps, each of which needs what the one before has fetched.
   template <class Edge>
-  void FetchAhead(Edge& edge) {
+  void FetchDeparting(Edge& edge) {
     const Fifo<Event>& coming = events_.coming();
     if (coming.size() <= kFetchEvents) return;  // All of it is at hand.
-    __builtin_prefetch(&coming[kFetchEvents]);
-    const Event far = coming[kFetchFar];
-    if (far.kind == kDepart) {
+    // Delays may be alike by chance, so anything may be in a line.
+    if (const Event& far = coming[kFetchFar]; far.kind == kDepart) {
       __builtin_prefetch(&ports_[far.what], 1);
       if (far.what < nics_) edge.ForeseeIdle(HostOf(far.what), Step::kFar);
-    } else if (far.kind != kTimer) {
-      __builtin_prefetch(&packets_[far.what], 1);
     }
-    const Event near = coming[kFetchNear];
-    if (near.kind == kDepart) {
-      const Port& port = ports_[near.what];
-      __builtin_prefetch(&packets_[port.sending], 1);
-      if (port.data.head != kNoPacket) {
-        __builtin_prefetch(&packets_[port.data.head], 1);
-      }
-      if (port.nic) edge.ForeseeIdle(HostOf(near.what), Step::kNear);
-    } else if (near.kind == kArrive) {
-      __builtin_prefetch(&ports_[packets_[near.what].port], 1);
-    } else if (near.kind == kReach) {
+    if (const Event& near = coming[kFetchNear]; near.kind == kDepart) {
+      __builtin_prefetch(&packets_[ports_[near.what].sending], 1);
+      if (near.what < nics_) edge.ForeseeIdle(HostOf(near.what), Step::kNear);
+    }
+    if (const Event& soon = coming[kFetchSoon]; soon.kind == kDepart) {
+      if (soon.what < nics_) edge.ForeseeIdle(HostOf(soon.what), Step::kSoon);
+    }
+  }
+  template <class Edge>
+  void FetchArriving(Edge& edge) {
+    const Fifo<Event>& coming = events_.coming();
+    if (coming.size() <= kFetchEvents) return;
+    const Event& far = coming[kFetchFar];
+    if (far.kind == kReach) __builtin_prefetch(&packets_[far.what], 1);
+    const Event& near = coming[kFetchNear];
+    if (near.kind == kReach) {
       edge.Foresee(packets_[near.what], false);
+    } else {
+      __builtin_prefetch(&ports_[near.kind / kKinds], 1);
     }
-    const Event soon = coming[kFetchSoon];
-    if (soon.kind == kArrive) {
-      const Port& port = ports_[packets_[soon.what].port];
-      if (port.data.tail != kNoPacket) {
-        __builtin_prefetch(&packets_[port.data.tail], 1);
-      }
-    } else if (soon.kind == kReach) {
-      edge.Foresee(packets_[soon.what], true);
-    } else if (soon.kind == kDepart && soon.what < nics_) {
-      edge.ForeseeIdle(HostOf(soon.what), Step::kSoon);
-    }
+    const Event& soon = coming[kFetchSoon];
+    if (soon.kind == kReach) edge.Foresee(packets_[soon.what], true);
   }
   uint32_t HostOf(uint32_t nic_port) const {
     return nic_port / topology_.planes();
@@ -230,7 +241,7 @@ class Fabric {
     // One round of mixing: `route` is well mixed already.
     return topology_.Route(node, packet.to, Mix64(packet.route ^ salts_[node]));
   }
-  void Put(EventQueue::Line line, Picos delay, Kind kind, uint32_t what) {
+  void Put(EventQueue::Line line, Picos delay, uint32_t kind, uint32_t what) {
     if (line != EventQueue::kNoLine) {
       events_.Push(line, kind, what);
     } else {
@@ -257,6 +268,7 @@ class Fabric {
   std::vector<Port> ports_;
   std::vector<uint64_t> salts_;  // Of each node.
   std::vector<Packet> packets_;
+  std::vector<Link> links_;  // Of each packet.
   PacketIndex free_ = kNoPacket;
   PacketIndex swallowed_ = kNoPacket;  // By a dark link, just now.
   std::vector<LinkChange> changes_;
