@@ -69,6 +69,7 @@ PathEdge::PathEdge(Fabric& fabric, Progress& progress,
           static_cast<uint64_t>(kLoneBdps * options.facts.bdp_bytes)),
       most_shared_bytes_(
           static_cast<uint64_t>(kSharedBdps * options.facts.bdp_bytes)),
+      least_slack_(options.facts.base_rtt * 3 / 2),
       ack_line_(fabric.LineFor(PicosOf(options.ack_delay))),
       look_line_(fabric.LineFor(PicosOf(kLookEvery))),
       peers_(fabric.topology().hosts()),
@@ -134,7 +135,7 @@ void PathEdge::Open(uint32_t peer) {
     plane.window_bytes = plane.congestion->initial().window_bytes;
   }
   sender.sendable.assign((count + 63) / 64, 0);
-  sender.watched.assign((count + 63) / 64, 0);
+  sender.calm_until.assign(count, Time::Never());
   sender.paths.reserve(count);
   Receiver& receiver = receivers_[peer];
   DrawAckEntropies(receiver);
@@ -233,6 +234,13 @@ void PathEdge::Refresh(Sender& sender, const Path& path) {
   uint64_t& word = sender.sendable[p / 64];
   const bool can = path.CanSend(options_.facts.packet_bytes, now());
   word = can ? word | bit : word & ~bit;
+  Time& calm = sender.calm_until[p];
+  calm = path.probe_wanted() ? Time() : path.deadline();
+  if (path.in_flight_bytes() > 0) {
+    const Time oldest = now() - path.silence(now());
+    calm =
+        std::min(calm, oldest + path.response_rtt().smoothed() + least_slack_);
+  }
 }
 
 bool PathEdge::HasCargo(const Sender& sender) const {
@@ -340,7 +348,6 @@ void PathEdge::Launch(uint32_t peer, Path& path, const wire::Cargo& cargo) {
   packet.bytes = options_.header_bytes + cargo.length;
   const Path::Numbered numbered = path.Send(cargo, packet.bytes, now());
   PlaneOf(sender, path).in_flight_bytes += packet.bytes;
-  sender.watched[path.id().value / 64] |= uint64_t{1} << path.id().value % 64;
   packet.number = static_cast<uint32_t>(numbered.number.value);
   packet.open_span = numbered.open_span;
   packet.to = sender.to;
@@ -658,8 +665,7 @@ void PathEdge::LookAfterPaths(uint32_t peer) {
   // and it is older than its path, and the paths on the mean, take by far: RACK
   // (RFC 8985) over all paths of a peer, with a round trip and more as its
   // window.
-  const Duration slack =
-      std::max(options_.facts.base_rtt * 3 / 2, 4 * sender.rtt.variance());
+  const Duration slack = std::max(least_slack_, 4 * sender.rtt.variance());
   if (in_flight_bytes(sender) == 0 && !sender.paths.empty() &&
       now() - sender.heard >= sender.ask_pause) {
     sender.ask_pause = 2 * sender.ask_pause;
@@ -672,21 +678,22 @@ void PathEdge::LookAfterPaths(uint32_t peer) {
   sender.look_at = now() + options_.facts.base_rtt;
   size_t asked = 0;
   uint16_t silent = 0;
-  for (size_t w = 0; w < sender.watched.size(); ++w) {
-    for (uint64_t bits = sender.watched[w]; bits != 0; bits &= bits - 1) {
-      const size_t p = w * 64 + static_cast<size_t>(std::countr_zero(bits));
-      Path& path = sender.paths[p];
-      const Time due = LookAfterPath(peer, path, slack);
-      if (path.probe_wanted()) {
-        ++asked;
-        silent = path.id().value;
-        SendProbe(peer, path);
-      }
-      if (due == Time::Never() && path.deadline() == Time::Never()) {
-        sender.watched[w] &= ~(uint64_t{1} << p % 64);
-      }
-      sender.look_at = std::min({sender.look_at, due, path.deadline()});
+  // A path that is calm until then cannot be due, nor bring that forward; and
+  // most are, so that their memory is not touched.
+  const Time calm =
+      HasCargo(sender)
+          ? sender.look_at
+          : sender.look_at + (least_slack_ - least_slack_ / kLastSlackShare);
+  for (size_t p = 0; p < sender.paths.size(); ++p) {
+    if (sender.calm_until[p] >= calm) continue;
+    Path& path = sender.paths[p];
+    const Time due = LookAfterPath(peer, path, slack);
+    if (path.probe_wanted()) {
+      ++asked;
+      silent = path.id().value;
+      SendProbe(peer, path);
     }
+    sender.look_at = std::min({sender.look_at, due, path.deadline()});
   }
   // Where few paths are asked, others must be, to tell a silent path from a
   // silent host; several, for a witness may be dead as well.

@@ -97,8 +97,9 @@ class PathEdge {
     uint32_t from = 0, to = 0;
     std::vector<Path> paths;  // Path p is of plane p mod planes.
     std::vector<uint64_t> sendable;
-    std::vector<uint64_t> watched;  // Those that may have a deadline.
-    Time look_at;                   // None has one before.
+    // Until when each path needs no look; Never: nothing is in flight on it.
+    std::vector<Time> calm_until;
+    Time look_at;  // All are, before.
     std::vector<Plane> planes;
     Fifo<Outgoing> messages;          // Open ones, oldest first.
     Fifo<wire::Cargo> lost;           // To be sent again, oldest first.
@@ -187,6 +188,7 @@ class PathEdge {
   Random random_;
   const uint32_t payload_bytes_;
   const uint64_t most_lone_bytes_, most_shared_bytes_;  // That a port grants.
+  const Duration least_slack_;  // Of a packet that may count as overtaken.
   EventQueue::Line ack_line_, look_line_;
   std::vector<Sender> senders_;               // By peer.
   std::vector<Receiver> receivers_;           // By peer.
