@@ -110,10 +110,12 @@ void LossDetector::SettleDelivered(const wire::Ack& ack, SentLog& log,
   }
   if (reordered) {
     // Once for an ack: one late burst is one piece of evidence.
-    reorder_packets_ = std::min(reorder_packets_ * 2, kMaxReorder);
+    reorder_packets_ = static_cast<uint16_t>(
+        std::min<uint32_t>(reorder_packets_ * 2u, kMaxReorder));
     in_order_packets_ = 0;
   } else if (reorder_packets_ > kMinReorder) {
-    in_order_packets_ += summary.acked_packets;
+    in_order_packets_ =
+        static_cast<uint16_t>(in_order_packets_ + summary.acked_packets);
     if (in_order_packets_ >= kTrustPackets) {
       --reorder_packets_;
       in_order_packets_ = 0;

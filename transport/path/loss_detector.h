@@ -71,8 +71,8 @@ class LossDetector {
   void SettleLost(SentLog& log, PathId path, Duration reorder_time,
                   AckSummary& summary, SettledList& out);
 
-  uint32_t reorder_packets_ = kMinReorder;
-  uint32_t in_order_packets_ = 0;  // Since the threshold last moved.
+  uint16_t reorder_packets_ = kMinReorder;  // At most kMaxReorder.
+  uint16_t in_order_packets_ = 0;           // Since the threshold last moved.
   bool any_acked_ = false;
   PacketNumber largest_acked_;
   Time largest_acked_sent_at_;

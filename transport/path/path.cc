@@ -44,7 +44,10 @@ Path::Path(PathId id, std::shared_ptr<Window> window,
            const PathOptions& options)
     : id_(id),
       window_(std::move(window)),
-      options_(options),
+      rto_min_(options.rto_min),
+      ack_delay_(options.ack_delay),
+      rto_initial_(options.rto_initial),
+      probe_pause_max_(options.probe_pause_max),
       acks_(id, options.ack_every, options.ack_delay) {
   window_->OnJoined();
 }
@@ -74,13 +77,12 @@ Duration Path::silence(Time now) const {
 // Three round trips: one for the answer, one for the probe's, one for luck.
 Duration Path::rto() const {
   if (!response_rtt_.has_sample()) {
-    return std::max(options_.rto_initial, options_.rto_min) +
-           options_.ack_delay;
+    return std::max(rto_initial_, rto_min_) + ack_delay_;
   }
   const Duration smoothed = response_rtt_.smoothed();
-  return std::max({options_.rto_min, 3 * smoothed,
+  return std::max({rto_min_, 3 * smoothed,
                    smoothed + 4 * response_rtt_.variance()}) +
-         options_.ack_delay;
+         ack_delay_;
 }
 
 PacketNumber Path::ExpandAck(uint32_t low) const {
@@ -237,7 +239,7 @@ Path::Numbered Path::Send(const wire::Cargo& cargo, uint32_t wire_bytes,
       if (!bare_probe_next_) lost_bytes_ = wire_bytes;
       next_probe_ = now + probe_pause_;
       if (large_probes_left_ == 0) {
-        probe_pause_ = std::min(2 * probe_pause_, options_.probe_pause_max);
+        probe_pause_ = std::min(2 * probe_pause_, probe_pause_max_);
       }
     }
     probe_wanted_ = false;
@@ -282,17 +284,19 @@ uint16_t Path::TakeMarks(const wire::Ack& ack) {
   if (ack.largest == largest_heard_ && marked > INT16_MAX) return 0;
   largest_heard_ = ack.largest;
   ecn_marked_seen_ = ack.ecn_marked;
-  counts_.ecn_marked += marked;
+  if (marked > 0) counts_.ecn_marked += marked;
   return marked;
 }
 
 void Path::OnProgress(Time now) {
-  if (state_ == State::kSuspect) window_->OnSent(log_.in_flight_bytes(), now);
-  state_ = State::kOpen;
+  if (state_ == State::kSuspect) {
+    window_->OnSent(log_.in_flight_bytes(), now);
+    state_ = State::kOpen;
+    next_probe_ = Time::Never();
+  }
   quiet_since_ = now;
   tail_probed_ = false;
   probe_wanted_ = false;
-  next_probe_ = Time::Never();
 }
 
 void Path::OnSilence(AckSummary& summary, SettledList& out, Time now) {
@@ -306,7 +310,7 @@ void Path::OnSilence(AckSummary& summary, SettledList& out, Time now) {
   lost_bytes_ = summary.largest_lost_bytes;
   large_probes_left_ = 0;
   bare_probe_next_ = false;
-  probe_pause_ = std::min(rto(), options_.probe_pause_max);
+  probe_pause_ = std::min(rto(), probe_pause_max_);
   next_probe_ = Time::Never();
   probe_wanted_ = true;
 }
@@ -317,7 +321,7 @@ void Path::OnWhisper(Time now) {
   // Nothing smaller is left to try: it is asked now and then, as a dead one.
   if (size_.limit_bytes() <= PacketSize::kLeastBytes) return;
   large_probes_left_ = PacketSize::kStrikes;
-  probe_pause_ = std::min(rto(), options_.probe_pause_max);
+  probe_pause_ = std::min(rto(), probe_pause_max_);
   if (!bare_probe_next_ && !probe_wanted_) {  // The question is on its way.
     next_probe_ = std::min(next_probe_, now + probe_pause_);
     return;

@@ -10,6 +10,7 @@
 // through. If it answers to those alone, smaller ones are tried.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <memory>
 #include <optional>
@@ -36,8 +37,11 @@ struct PathOptions {
   Duration probe_pause_max = Duration::Millis(200);
 };
 
-class Path {
+class alignas(64) Path {
  public:
+  // Its first so many are all that sending and acks touch of a healthy path.
+  static constexpr size_t kBusyBytes = 384;
+
   using State = PathState;
 
   // With a window of its own, or one that it shares.
@@ -121,8 +125,9 @@ class Path {
   void OnWhisper(Time now);
   void OnSilence(AckSummary& summary, SettledList& out, Time now);
 
-  // What a scheduler reads of every path for every packet comes first, then
-  // what each packet and each ack needs, and last what a healthy path does not.
+  // With hundreds of paths to each of many peers, none is in a cache when it is
+  // needed. So what a healthy path needs of itself comes first, in the order in
+  // which sending and then acks need it: kBusyBytes. The rest it never touches.
   PathId id_;
   uint16_t ecn_marked_seen_ = 0;  // The peer's free-running count, last heard.
   State state_ = State::kOpen;
@@ -130,15 +135,16 @@ class Path {
   bool tail_probed_ = false;      // Since the latest progress.
   bool bare_probe_next_ = false;  // While suspect.
   std::shared_ptr<Window> window_;
-  RttEstimator network_rtt_, response_rtt_;
-  SentLog log_;
   Time latest_;  // The latest `now` heard: what lies before is no deadline.
   Time quiet_since_;  // The latest progress, or the first send after it.
-  PathOptions options_;
+  SentLog log_;
+  RttEstimator network_rtt_, response_rtt_;
   LossDetector losses_;
   PacketNumber largest_heard_;  // In any ack.
   PacketSize size_;
-  PathCounts counts_;
+  Duration rto_min_, ack_delay_;
+  PathCounts counts_;  // Those of packets sent, delivered and lost come first.
+  Duration rto_initial_, probe_pause_max_;
   AckTracker acks_;
   Time probed_at_;  // If tail_probed_: then...
   Time judge_at_;   // ...and when it is next asked whether that was answered.

@@ -65,8 +65,8 @@ void SentLog::Trim(PacketNumber keep_from) {
 }
 
 void SentLog::Grow() {
-  const uint64_t mask = 2 * mask_ + 1;
-  std::vector<SentPacket> larger(mask + 1);
+  const uint32_t mask = 2 * mask_ + 1;
+  auto larger = std::make_unique<SentPacket[]>(mask + 1);
   for (uint64_t n = begin_; n != end_; ++n) {
     larger[n & mask] = slots()[n & mask_];
   }

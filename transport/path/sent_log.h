@@ -3,7 +3,7 @@
 #pragma once
 
 #include <cstdint>
-#include <vector>
+#include <memory>
 
 #include "transport/base/check.h"
 #include "transport/base/ids.h"
@@ -63,22 +63,20 @@ class SentLog {
 
  private:
   void Grow();
-  SentPacket* slots() { return more_.empty() ? first_ : more_.data(); }
-  const SentPacket* slots() const {
-    return more_.empty() ? first_ : more_.data();
-  }
+  SentPacket* slots() { return more_ ? more_.get() : first_; }
+  const SentPacket* slots() const { return more_ ? more_.get() : first_; }
 
   static constexpr uint32_t kFirstCapacity = 2;
-  uint64_t mask_ = kFirstCapacity - 1;  // A power of two, less one.
+  uint32_t mask_ = kFirstCapacity - 1;  // A power of two, less one.
+  uint32_t in_flight_bytes_ = 0;
+  uint32_t open_packets_ = 0;
   uint64_t begin_ = 0;
   uint64_t end_ = 0;
   uint64_t oldest_open_ = 0;  // All before it are settled.
   Time oldest_open_sent_at_;  // Kept here: schedulers ask for it all the time.
-  uint32_t in_flight_bytes_ = 0;
-  uint32_t open_packets_ = 0;
   NumberWindow delivered_;
   SentPacket first_[kFirstCapacity];
-  std::vector<SentPacket> more_;  // Once these are too few: all of them.
+  std::unique_ptr<SentPacket[]> more_;  // Once these are too few: all of them.
 };
 
 }  // namespace hawser

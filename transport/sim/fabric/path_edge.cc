@@ -56,6 +56,11 @@ constexpr size_t kWitnesses = 3;
 
 Picos PicosOf(Duration duration) { return duration.nanos() * 1000; }
 
+// What sending on it, or an ack, will need.
+void FetchBusy(const Path& path) {
+  Fetch(reinterpret_cast<const std::byte*>(&path), Path::kBusyBytes);
+}
+
 }  // namespace
 
 PathEdge::PathEdge(Fabric& fabric, Progress& progress,
@@ -309,7 +314,7 @@ bool PathEdge::SendFrom(uint32_t peer, uint32_t plane) {
   const PathId id =
       sender.planes[plane].scheduler->Pick({sender.paths, sendable}, now());
   if (id == kNoPath) return false;
-  Fetch(&sender.paths[id.value]);
+  FetchBusy(sender.paths[id.value]);
   Fetch(&sender.entropies[id.value]);
   Launch(peer, sender.paths[id.value], NextCargo(sender));
   return true;
@@ -791,7 +796,7 @@ void PathEdge::Foresee(const Packet& packet, bool soon) const {
   } else if (!sender.paths.empty()) {
     Fetch(sender.planes.data());
     for (size_t i = 0; i < report.news; ++i) {
-      Fetch(&sender.paths[report.acks.path(i).value]);
+      FetchBusy(sender.paths[report.acks.path(i).value]);
     }
   }
 }
