@@ -42,8 +42,8 @@ class EventQueue {
 
   // A. What is.
   Picos now() const { return now_; }
-  uint64_t popped() const { return order_ - size_; }
-  bool empty() const { return size_ == 0; }
+  uint64_t popped() const { return popped_; }
+  bool empty() const { return popped_ == order_; }
   // What comes behind the latest event in its line: soon, unless others come
   // first. Time to fetch what it is about into the cache.
   const Fifo<Event>& coming() const { return lines_[latest_].events; }
@@ -65,21 +65,19 @@ class EventQueue {
   void Push(Line line, uint32_t kind, uint32_t what) {
     DelayLine& its = lines_[line];
     const Event event{now_ + its.delay, order_++, kind, what};
-    ++size_;
     if (its.events.empty()) Begin(line, event);
     its.events.Push(event);
   }
   // ...or then, but not before now.
   void PushAt(Picos at, uint32_t kind, uint32_t what) {
     HAWSER_CHECK(at <= kNeverPicos >> kRankBits);
-    ++size_;
     heap_.push({std::max(at, now_), order_++, kind, what});
     if (Earlier(heap_.top(), rare_)) TakeAsRare(kNoLine, heap_.top());
   }
 
   // C. What next. Not when empty().
   Event Pop() {
-    --size_;
+    ++popped_;
     latest_ = EarliestOften();
     // Of two at the same time, only their order tells.
     if (heads_[latest_] >= rare_head_) [[unlikely]] {
@@ -181,7 +179,8 @@ class EventQueue {
   }
 
   Picos now_ = 0;
-  uint64_t order_ = 0, size_ = 0;
+  uint64_t order_ = 0;   // Of the next to be foreseen: how many were.
+  uint64_t popped_ = 0;  // Of these.
   Line latest_ = kNoLine, count_ = 1;  // The first line stands for the heap.
   Head heads_[kOften + 1] = {kNoHead, kNoHead, kNoHead, kNoHead};
   Head rare_head_ = kNoHead;  // Before all others at the same time.
