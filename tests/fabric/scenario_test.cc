@@ -58,6 +58,8 @@ TEST(ParseScenario, refuses_with_file_line_and_what_was_expected) {
   EXPECT_THAT(Problem("{}"), HasSubstr("workload is missing"));
   EXPECT_THAT(Problem("{}", {"topology.colour=3"}),
               StartsWith("--set topology.colour is unknown; expected tiers"));
+  EXPECT_THAT(Problem("{\"limit\": \"86401 s\"}"),
+              StartsWith("file.json:1: limit is over a day: 86400 s"));
   EXPECT_THAT(Problem("{}", {"nonsense"}), HasSubstr("expected key=value"));
 }
 

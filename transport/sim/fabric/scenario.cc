@@ -74,6 +74,8 @@ struct Unit {
   std::string_view name;
   double factor;
 };
+// A day is more than any network is simulated for, and its picoseconds fit.
+constexpr double kMostNanos = 86'400e9;
 constexpr Unit kTimes[] = {{"ns", 1}, {"us", 1e3}, {"ms", 1e6}, {"s", 1e9}};
 constexpr Unit kRates[] = {{"Mbps", 1e6}, {"Gbps", 1e9}, {"Tbps", 1e12}};
 constexpr Unit kBytes[] = {{"B", 1},    {"KB", 1e3},      {"MB", 1e6},
@@ -166,6 +168,7 @@ class Reader {
   }
   void Time(const char* key, Duration* out) {
     if (const auto n = Quantity(key, kTimes)) {
+      if (*n > kMostNanos) return Refuse(key, "is over a day: 86400 s");
       *out = Duration::Nanos(std::llround(*n));
     }
   }
