@@ -66,17 +66,18 @@ Arrival AckTracker::Note(uint64_t number, Time arrived_at, bool* at_once) {
 }
 
 std::optional<wire::Ack> AckTracker::TakeAck(Time now) {
-  if (waiting_ == 0) return std::nullopt;
-  wire::Ack ack;
-  ack.path = path_;
-  ack.largest = {largest_};
-  ack.held = std::clamp(now - largest_arrived_at_, Duration(), kMaxHeld);
-  ack.ecn_marked = ecn_marked_;
+  std::optional<wire::Ack> ack;
+  if (waiting_ == 0) return ack;
+  ack.emplace();
+  ack->path = path_;
+  ack->largest = {largest_};
+  ack->held = std::clamp(now - largest_arrived_at_, Duration(), kMaxHeld);
+  ack->ecn_marked = ecn_marked_;
   const uint64_t span = largest_ - oldest_wanted_;
-  ack.words =
+  ack->words =
       static_cast<uint8_t>(std::min<uint64_t>(span / 64 + 1, wire::kAckWords));
-  for (uint64_t w = 0; w < ack.words; ++w) {
-    ack.arrived[w] = seen_.Read(largest_ - 64 * w);
+  for (uint64_t w = 0; w < ack->words; ++w) {
+    ack->arrived[w] = seen_.Read(largest_ - 64 * w);
   }
   waiting_ = 0;
   due_ = Time::Never();
