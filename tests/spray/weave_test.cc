@@ -40,6 +40,17 @@ TEST(Weave, Pick__the_fastest_of_the_four_oldest_clean_paths) {
   EXPECT_EQ(f.Pick(), PathId{4});
 }
 
+TEST(Weave, Likely__is_what_is_picked_next) {
+  Fixture f(64);
+  EXPECT_EQ(f.weave.Likely(), kNoPath);  // Whichever it explores.
+  for (uint16_t path = 0; path < 20; ++path) f.Good(path, 20 + path * 7 % 5);
+  for (int i = 0; i < 20; ++i) {
+    const PathId likely = f.weave.Likely();
+    EXPECT_EQ(f.Pick(), likely);
+  }
+  EXPECT_EQ(f.weave.Likely(), kNoPath);
+}
+
 TEST(Weave, Pick__one_packet_for_each_that_came_back) {
   Fixture f(64);
   f.Good(9, 20, 3);

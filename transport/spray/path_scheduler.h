@@ -50,6 +50,9 @@ class PathScheduler {
   virtual ~PathScheduler() = default;
   // One of the sendable paths, or kNoPath if there is none.
   virtual PathId Pick(const PathView& view, Time now) = 0;
+  // What Pick is likely to say next, for whoever wants that path at hand;
+  // kNoPath: anything.
+  virtual PathId Likely() const { return kNoPath; }
   // `packets` of them on `path` met this fate. `rtt` is the latest round trip
   // of the path, host waits taken out; 0 where there is none.
   virtual void OnFeedback(PathId path, PathFeedback feedback, uint32_t packets,

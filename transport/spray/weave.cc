@@ -20,13 +20,21 @@ PathId Weave::Pick(const PathView& view, Time) {
   return clean != kNoPath ? clean : Explore(view);
 }
 
+PathId Weave::Likely() const {
+  return clean_.empty() ? kNoPath : PathId{clean_[FastestClean()].path};
+}
+
+uint64_t Weave::FastestClean() const {
+  uint64_t fastest = 0;
+  for (uint64_t i = 1; i < std::min<uint64_t>(clean_.size(), kLook); ++i) {
+    if (clean_[i].rtt < clean_[fastest].rtt) fastest = i;
+  }
+  return fastest;
+}
+
 PathId Weave::TakeClean(const PathView& view) {
   while (!clean_.empty()) {
-    uint64_t fastest = 0;
-    for (uint64_t i = 1; i < std::min<uint64_t>(clean_.size(), kLook); ++i) {
-      if (clean_[i].rtt < clean_[fastest].rtt) fastest = i;
-    }
-    const uint16_t path = clean_.Take(fastest).path;
+    const uint16_t path = clean_.Take(FastestClean()).path;
     if (view.CanSend(path)) return {path};
   }
   return kNoPath;

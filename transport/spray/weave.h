@@ -33,6 +33,7 @@ class Weave final : public PathScheduler {
   static constexpr size_t kLook = 4;
   explicit Weave(uint64_t seed) : rounds_(seed) {}
   PathId Pick(const PathView& view, Time now) override;
+  PathId Likely() const override;
   void OnFeedback(PathId path, PathFeedback feedback, uint32_t packets,
                   Duration rtt) override;
 
@@ -45,6 +46,7 @@ class Weave final : public PathScheduler {
     Duration rtt;  // The latest; 0: never seen.
     uint8_t penalty = 0;
   };
+  uint64_t FastestClean() const;  // Its place; there are some.
   PathId TakeClean(const PathView& view);
   PathId Explore(const PathView& view);
   Duration Expected(uint32_t path) const;
