@@ -33,6 +33,7 @@ TEST(AckList, Add__gives_back_what_it_was_given) {
   EXPECT_EQ(list.words(), wire::kAckWords + 4u);
   for (uint16_t p = 0; p < 4; ++p) {
     EXPECT_EQ(list.path(p), PathId{p});
+    EXPECT_EQ(list.largest(p), PacketNumber{1000u + p});
     ExpectSame(list[p], AckOf(p, words[p]));
   }
   list.Clear();

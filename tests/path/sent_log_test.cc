@@ -48,6 +48,7 @@ TEST(SentLog, Add__grows_up_to_the_ack_window_and_keeps_everything) {
   for (uint64_t n = 20; n < 20 + wire::kAckWindow; ++n) {
     EXPECT_EQ(log[{n}].cargo.message.value, n);
     EXPECT_EQ(log[{n}].sent_at, At(n));
+    EXPECT_EQ(log.place({n}), &log[{n}]);
   }
 }
 

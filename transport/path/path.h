@@ -88,6 +88,8 @@ class alignas(64) Path {
   // So numbered, a packet would be the first.
   bool IsNew(PacketNumber number) const { return acks_.IsNew(number); }
   PacketNumber ExpandAck(uint32_t low) const;
+  // Where a packet is remembered, for whoever wants it at hand.
+  const SentPacket* place(PacketNumber n) const { return log_.place(n); }
 
   // B. What happened. Cargo whose fate is now known is appended to `out`.
   // `arrived_at` is when the ack reached this host; `arrived_at` <= now.

@@ -45,6 +45,10 @@ class SentLog {
     HAWSER_CHECK(contains(n));
     return slots()[n.value & mask_];
   }
+  // Where it is, or would be; for whoever wants it at hand.
+  const SentPacket* place(PacketNumber n) const {
+    return slots() + (n.value & mask_);
+  }
   // The oldest packet that is open, or end(). And when it left.
   PacketNumber oldest_open() const { return {oldest_open_}; }
   Time oldest_open_sent_at() const { return oldest_open_sent_at_; }

@@ -17,6 +17,7 @@ class AckList {
  public:
   size_t size() const { return acks_.size(); }
   PathId path(size_t i) const { return acks_[i].path; }
+  PacketNumber largest(size_t i) const { return acks_[i].largest; }
   size_t words() const { return acks_.size() + more_.size(); }
   wire::Ack operator[](size_t i) const {
     const Short& from = acks_[i];

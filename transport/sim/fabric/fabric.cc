@@ -152,6 +152,8 @@ void Fabric::Begin(uint32_t at) {
   if (line != EventQueue::kNoLine) {
     events_.Push(line, kDepart, at);
   } else {
+    // It has no line in which FetchDeparting might see it coming.
+    __builtin_prefetch(&packets_[port.sending], 1);
     events_.PushAt(now() + PicosFor(bytes, port.picos_per_byte), kDepart, at);
   }
 }

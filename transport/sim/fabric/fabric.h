@@ -121,8 +121,8 @@ class Fabric {
   //   void OnNicIdle(uint32_t host, uint32_t plane);  // May Send.
   //   void OnTimer(uint32_t what);
   //   void OnSwallowed(const Packet&);  // By a link that is dark.
-  //   void Foresee(const Packet&, bool soon);  // Will arrive; may fetch.
-  //   void ForeseeIdle(uint32_t host, Step step);
+  //   void Foresee(const Packet&, Step);  // Will arrive; may fetch.
+  //   void ForeseeIdle(uint32_t host, Step);  // First kFar, then kNear.
   template <class Edge>
   bool Run(Edge& edge, Picos until) {
     while (!edge.done()) {
@@ -171,7 +171,8 @@ class Fabric {
   };
   // Events of a line, ahead of what happens.
   static constexpr uint64_t kFetchEvents = 56;
-  static constexpr uint64_t kFetchFar = 32, kFetchNear = 20, kFetchSoon = 10;
+  static constexpr uint64_t kFetchFirst = 44, kFetchFar = 32, kFetchNear = 20,
+                            kFetchSoon = 10;
 
   // Of a packet, what queueing it takes: much smaller than the packet, so that
   // these stay in the cache, and a switch looks at the packet itself only as
@@ -201,7 +202,7 @@ class Fabric {
   // A network of thousands of hosts is larger than any cache, and what an event
   // needs is not there when it comes: nearly all of a run was waiting for
   // memory. But what comes is known long before, in its order, so it is asked
-  // for in three steps, each of which needs what the one before has fetched.
+  // for in steps, each of which needs what the one before has fetched.
   template <class Edge>
   void FetchDeparting(Edge& edge) {
     const Fifo<Event>& coming = events_.coming();
@@ -212,27 +213,33 @@ class Fabric {
       if (far.what < nics_) edge.ForeseeIdle(HostOf(far.what), Step::kFar);
     }
     if (const Event& near = coming[kFetchNear]; near.kind == kDepart) {
-      __builtin_prefetch(&packets_[ports_[near.what].sending], 1);
-      if (near.what < nics_) edge.ForeseeIdle(HostOf(near.what), Step::kNear);
-    }
-    if (const Event& soon = coming[kFetchSoon]; soon.kind == kDepart) {
-      if (soon.what < nics_) edge.ForeseeIdle(HostOf(soon.what), Step::kSoon);
+      const Port& port = ports_[near.what];
+      __builtin_prefetch(&packets_[port.sending], 1);
+      if (port.data.head != kNoPacket) {
+        __builtin_prefetch(&links_[port.data.head], 1);
+      }
+      if (port.nic) edge.ForeseeIdle(HostOf(near.what), Step::kNear);
     }
   }
   template <class Edge>
   void FetchArriving(Edge& edge) {
     const Fifo<Event>& coming = events_.coming();
     if (coming.size() <= kFetchEvents) return;
-    const Event& far = coming[kFetchFar];
-    if (far.kind == kReach) __builtin_prefetch(&packets_[far.what], 1);
-    const Event& near = coming[kFetchNear];
-    if (near.kind == kReach) {
-      edge.Foresee(packets_[near.what], false);
-    } else {
-      __builtin_prefetch(&ports_[near.kind / kKinds], 1);
+    if (const Event& first = coming[kFetchFirst]; first.kind == kReach) {
+      __builtin_prefetch(&packets_[first.what], 1);
     }
-    const Event& soon = coming[kFetchSoon];
-    if (soon.kind == kReach) edge.Foresee(packets_[soon.what], true);
+    if (const Event& far = coming[kFetchFar]; far.kind == kReach) {
+      edge.Foresee(packets_[far.what], Step::kFar);
+    }
+    if (const Event& near = coming[kFetchNear]; near.kind == kReach) {
+      edge.Foresee(packets_[near.what], Step::kNear);
+    } else if (near.kind % kKinds == kArrive) {
+      __builtin_prefetch(&ports_[near.kind / kKinds], 1);
+      __builtin_prefetch(&links_[near.what], 1);
+    }
+    if (const Event& soon = coming[kFetchSoon]; soon.kind == kReach) {
+      edge.Foresee(packets_[soon.what], Step::kSoon);
+    }
   }
   uint32_t HostOf(uint32_t nic_port) const {
     return nic_port / topology_.planes();

@@ -61,6 +61,14 @@ void FetchBusy(const Path& path) {
   Fetch(reinterpret_cast<const std::byte*>(&path), Path::kBusyBytes);
 }
 
+// Of an object of some derived class: about so much.
+void FetchBusy(const PathScheduler& scheduler) {
+  Fetch(reinterpret_cast<const std::byte*>(&scheduler), 128);
+}
+void FetchBusy(const CongestionControl& congestion) {
+  Fetch(reinterpret_cast<const std::byte*>(&congestion), 256);
+}
+
 }  // namespace
 
 PathEdge::PathEdge(Fabric& fabric, Progress& progress,
@@ -80,6 +88,7 @@ PathEdge::PathEdge(Fabric& fabric, Progress& progress,
       peers_(fabric.topology().hosts()),
       arriving_(progress.workload().messages.size()),
       turns_(fabric.topology().hosts()),
+      ahead_(fabric.topology().hosts()),
       looking_(fabric.topology().hosts()),
       ports_(fabric.topology().hosts()) {}
 
@@ -146,11 +155,10 @@ void PathEdge::Open(uint32_t peer) {
   DrawAckEntropies(receiver);
   receiver.trackers.reserve(count);
   receiver.waiting.assign((count + 63) / 64, 0);
-  // What binds is the window of a plane.
-  const auto unbound = std::make_shared<Window>();
+  sender.unbound = std::make_shared<Window>();
   for (uint32_t p = 0; p < count; ++p) {
     const PathId id{static_cast<uint16_t>(p)};
-    sender.paths.emplace_back(id, unbound, options_.path);
+    sender.paths.emplace_back(id, sender.unbound, options_.path);
     sender.entropies.push_back(static_cast<uint16_t>(random_.Below(65'536)));
     Refresh(sender, sender.paths.back());
     // When an ack is due is decided here, over all paths.
@@ -294,8 +302,28 @@ void PathEdge::SendOne(uint32_t host, uint32_t plane) {
     } else {
       senders_[peer].listed = false;
     }
-    if (sent) return;
+    if (sent) return NoteAhead(host, plane);
   }
+}
+
+// While it is all at hand.
+void PathEdge::NoteAhead(uint32_t host, uint32_t plane) {
+  const Fifo<uint32_t>& turns = turns_[host];
+  if (turns.empty()) return;
+  const Sender& sender = senders_[turns.front()];
+  if (sender.paths.empty()) return;
+  const Plane& its = sender.planes[plane];
+  const PathId path = its.scheduler->Likely();
+  const size_t p = path != kNoPath ? path.value : 0;
+  ahead_[host] = {&sender,
+                  &its,
+                  its.scheduler.get(),
+                  path != kNoPath ? &sender.paths[p] : nullptr,
+                  sender.unbound.get(),
+                  sender.sendable.data(),
+                  &sender.calm_until[p],
+                  &sender.entropies[p],
+                  &turns.front()};
 }
 
 bool PathEdge::SendFrom(uint32_t peer, uint32_t plane) {
@@ -541,6 +569,10 @@ void PathEdge::OnAcks(const Packet& packet) {
     const size_t acks =
         missed ? reports_[index].acks.size() : reports_[index].news;
     for (size_t i = 0; i < acks; ++i) {
+      const AckList& said = reports_[index].acks;
+      Fetch(sender.paths[said.path(i).value].place(said.largest(i)));
+    }
+    for (size_t i = 0; i < acks; ++i) {
       const wire::Ack ack = reports_[index].acks[i];
       Path& path = sender.paths[ack.path.value];
       Plane& plane = PlaneOf(sender, path);
@@ -772,15 +804,15 @@ Time PathEdge::LookAfterPath(uint32_t peer, Path& path, Duration slack) {
 }
 
 // What will be read of a peer, and then what that leads to.
-void PathEdge::Foresee(const Packet& packet, bool soon) const {
+void PathEdge::Foresee(const Packet& packet, Step step) const {
   const Sender& sender = senders_[packet.connection];
   const Receiver& receiver = receivers_[packet.connection];
   if (packet.report == 0) {
     const Arriving& arriving = arriving_[packet.message];
-    if (!soon) {
+    if (step == Step::kFar) {
       Fetch(&receiver);
       Fetch(&arriving);
-    } else if (!receiver.trackers.empty()) {
+    } else if (step == Step::kNear && !receiver.trackers.empty()) {
       Fetch(&receiver.trackers[packet.path]);
       Fetch(receiver.waiting.data());
       if (!arriving.packets.empty()) {
@@ -790,27 +822,35 @@ void PathEdge::Foresee(const Packet& packet, bool soon) const {
     return;
   }
   const Report& report = reports_[packet.report - 1];
-  if (!soon) {
-    report.acks.Fetch();
+  if (step == Step::kFar) {
+    Fetch(&report);
     Fetch(&sender);
-  } else if (!sender.paths.empty()) {
+  } else if (step == Step::kNear) {
+    report.acks.Fetch();
     Fetch(sender.planes.data());
+  } else if (!sender.paths.empty()) {
+    FetchBusy(*sender.planes[0].congestion);
+    FetchBusy(*sender.planes[0].scheduler);
     for (size_t i = 0; i < report.news; ++i) {
       FetchBusy(sender.paths[report.acks.path(i).value]);
     }
   }
 }
 
-// Whose turn it is, the peer, and what that leads to.
 void PathEdge::ForeseeIdle(uint32_t host, Step step) const {
-  const Fifo<uint32_t>& turns = turns_[host];
-  if (step == Step::kFar) return Fetch(&turns);
-  if (turns.empty()) return;
-  const Sender& sender = senders_[turns.front()];
-  if (step == Step::kNear) return Fetch(&sender);
-  Fetch(sender.planes.data());
-  Fetch(sender.sendable.data());
-  if (!sender.messages.empty()) Fetch(&sender.messages.front());
+  const Ahead& ahead = ahead_[host];
+  if (step == Step::kFar) return Fetch(&ahead);
+  if (ahead.sender == nullptr) return;
+  Fetch(&turns_[host]);
+  Fetch(ahead.turn);
+  Fetch(ahead.sender);
+  Fetch(ahead.plane);
+  FetchBusy(*ahead.scheduler);
+  Fetch(ahead.window);
+  Fetch(ahead.sendable);
+  Fetch(ahead.calm_until);
+  Fetch(ahead.entropy);
+  if (ahead.path != nullptr) FetchBusy(*ahead.path);
 }
 
 }  // namespace hawser::sim

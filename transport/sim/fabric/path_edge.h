@@ -69,7 +69,7 @@ class PathEdge {
   void OnNicIdle(uint32_t host, uint32_t plane) { SendOne(host, plane); }
   void OnTimer(uint32_t what);
   void OnSwallowed(const Packet& packet);
-  void Foresee(const Packet& packet, bool soon) const;
+  void Foresee(const Packet& packet, Step step) const;
   void ForeseeIdle(uint32_t host, Step step) const;
 
  private:
@@ -95,7 +95,8 @@ class PathEdge {
     Sender(Sender&&) = default;  // Paths cannot be copied.
 
     uint32_t from = 0, to = 0;
-    std::vector<Path> paths;  // Path p is of plane p mod planes.
+    std::vector<Path> paths;          // Path p is of plane p mod planes.
+    std::shared_ptr<Window> unbound;  // Of all: what binds is a plane's.
     std::vector<uint64_t> sendable;
     // Until when each path needs no look; Never: nothing is in flight on it.
     std::vector<Time> calm_until;
@@ -147,6 +148,21 @@ class PathEdge {
     uint64_t granted_bytes = 0;  // Of which nothing has come yet.
   };
 
+  // Where that is which a host's next packet will probably need: asked for
+  // ahead, and never read. All in one place, for one thing leads to another,
+  // and nobody can wait for each.
+  struct alignas(64) Ahead {
+    const Sender* sender = nullptr;
+    const Plane* plane = nullptr;
+    const PathScheduler* scheduler = nullptr;
+    const Path* path = nullptr;
+    const Window* window = nullptr;
+    const uint64_t* sendable = nullptr;
+    const Time* calm_until = nullptr;
+    const uint16_t* entropy = nullptr;
+    const uint32_t* turn = nullptr;
+  };
+
   void Begin(uint32_t message);
   uint32_t PeerFor(const MessagePlan& plan);
   void Open(uint32_t peer);
@@ -161,6 +177,7 @@ class PathEdge {
   }
   uint32_t in_flight_bytes(const Sender& sender) const;
   void Wake(uint32_t peer);
+  void NoteAhead(uint32_t host, uint32_t plane);
   void SendOne(uint32_t host, uint32_t plane);
   bool SendFrom(uint32_t peer, uint32_t plane);
   void SendProbe(uint32_t peer, Path& path);
@@ -196,6 +213,7 @@ class PathEdge {
   std::unordered_map<uint64_t, uint32_t> peer_of_;  // By (from, to).
   std::vector<Arriving> arriving_;                  // Each message.
   std::vector<Fifo<uint32_t>> turns_;  // Of each host: who may send.
+  std::vector<Ahead> ahead_;           // Of each host.
   std::vector<bool> looking_;          // Each host's timer is set.
   std::vector<Port> ports_;
   struct Report {

@@ -55,10 +55,11 @@ class ReferenceEdge {
   void OnNicIdle(uint32_t host, uint32_t plane);
   void OnTimer(uint32_t what);
   void OnSwallowed(const Packet&) {}
-  void ForeseeIdle(uint32_t host, Step step) const {
-    if (step == Step::kFar) __builtin_prefetch(&turns_[host]);
+  void ForeseeIdle(uint32_t host, Step) const {
+    __builtin_prefetch(&turns_[host]);
   }
-  void Foresee(const Packet& packet, bool) const {
+  void Foresee(const Packet& packet, Step step) const {
+    if (step == Step::kFar) return;
     if (packet.report != 0) {
       __builtin_prefetch(&senders_[packet.message]);
     } else {
