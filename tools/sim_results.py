@@ -9,7 +9,6 @@ was broken off goes on where it was. With matplotlib (Debian's python3 knows it
 where python3-matplotlib is installed) there is a plot as well.
 """
 import json
-import os
 import pathlib
 import subprocess
 import sys
@@ -40,13 +39,10 @@ def run(sim, folder, name, arguments):
     """The runs of one call, or None if they are not there and may not be."""
     path = folder / (name + ".json")
     if not path.exists() and sim:
-        # Memory in large pages: a third faster.
-        environment = dict(os.environ,
-                           GLIBC_TUNABLES="glibc.malloc.hugetlb=1")
         try:
             done = subprocess.run([sim, "run", *arguments, "--json"],
                                   capture_output=True, text=True, check=False,
-                                  env=environment, timeout=SECONDS)
+                                  timeout=SECONDS)
         except subprocess.TimeoutExpired:
             return None
         path.with_suffix(".part").write_text(done.stdout)
