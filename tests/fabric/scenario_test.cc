@@ -58,9 +58,33 @@ TEST(ParseScenario, refuses_with_file_line_and_what_was_expected) {
   EXPECT_THAT(Problem("{}"), HasSubstr("workload is missing"));
   EXPECT_THAT(Problem("{}", {"topology.colour=3"}),
               StartsWith("--set topology.colour is unknown; expected tiers"));
-  EXPECT_THAT(Problem("{\"limit\": \"86401 s\"}"),
-              StartsWith("file.json:1: limit is over a day: 86400 s"));
   EXPECT_THAT(Problem("{}", {"nonsense"}), HasSubstr("expected key=value"));
+}
+
+TEST(ParseScenario, refuses_what_nothing_can_hold) {
+  const auto problem = [](const std::string& setting) {
+    return Problem(
+        R"({"links": [{"kind": "up"}],
+            "workload": [{"kind": "shift", "size": "2 MB"}]})",
+        {setting});
+  };
+  EXPECT_EQ(problem("limit=86400 s"), "");
+  EXPECT_EQ(problem("limit=86401 s"),
+            "--set limit is \"86401 s\"; expected at most a day: 86400 s");
+  EXPECT_THAT(problem("limit=nan s"), HasSubstr("expected a number with"));
+  EXPECT_THAT(problem("limit=inf s"), HasSubstr("expected at most a day"));
+  EXPECT_EQ(problem("workload.0.size=4294967295 B"), "");
+  EXPECT_THAT(problem("workload.0.size=4294967296 B"),
+              HasSubstr("expected at most 4294967295 B"));
+  EXPECT_THAT(problem("workload.0.size=nan B"), HasSubstr("expected a number"));
+  EXPECT_THAT(problem("topology.rate=inf Gbps"),
+              HasSubstr("expected at most 1600 Gbps"));
+  EXPECT_EQ(problem("queue.limit=4 GB"), "");
+  EXPECT_THAT(problem("queue.limit=5 GB"), HasSubstr("at most 4294967295 B"));
+  EXPECT_THAT(problem("queue.limit=1e7 bdp"), HasSubstr("at most 1e+06"));
+  EXPECT_EQ(problem("links.0.share=0"), "");
+  EXPECT_EQ(problem("links.0.share=1e-6"), "");
+  EXPECT_THAT(problem("links.0.share=1e-7"), HasSubstr("expected 0 or 1e-06"));
 }
 
 }  // namespace

@@ -216,8 +216,11 @@ Experiment::Experiment(const Scenario& scenario, uint64_t seed)
   const double plane_bdp = bdp / scenario.topology.planes;
   const auto depth = [&](const QueueDepth& queue) {
     if (queue.bdps == 0) return queue.bytes;
-    return static_cast<uint32_t>(
-               std::ceil(queue.bdps * plane_bdp / kPacketBytes)) *
+    // What more would hold nobody can fill.
+    constexpr uint32_t kMostPackets = UINT32_MAX / kPacketBytes;
+    return static_cast<uint32_t>(std::min<double>(
+               std::ceil(queue.bdps * plane_bdp / kPacketBytes),
+               kMostPackets)) *
            kPacketBytes;
   };
   facts_ = {kPacketBytes, Duration::Nanos(static_cast<int64_t>(rtt_us * 1000)),

@@ -74,8 +74,19 @@ struct Unit {
   std::string_view name;
   double factor;
 };
-// A day is more than any network is simulated for, and its picoseconds fit.
-constexpr double kMostNanos = 86'400e9;
+// The most of each kind. A day is more than any network is simulated for, and
+// its picoseconds fit. Bytes of a message, and of a queue, are counted in 32
+// bits.
+struct Most {
+  double number;
+  std::string_view words;
+};
+constexpr Most kMostTime = {86'400e9, "a day: 86400 s"};
+constexpr Most kMostRate = {1.6e12, "1600 Gbps"};
+constexpr Most kMostBytes = {4'294'967'295, "4294967295 B"};
+constexpr double kMostBdps = 1e6;
+// Of a link's rate: at less, a packet would take hours.
+constexpr double kLeastShare = 1e-6;
 constexpr Unit kTimes[] = {{"ns", 1}, {"us", 1e3}, {"ms", 1e6}, {"s", 1e9}};
 constexpr Unit kRates[] = {{"Mbps", 1e6}, {"Gbps", 1e9}, {"Tbps", 1e12}};
 constexpr Unit kBytes[] = {{"B", 1},    {"KB", 1e3},      {"MB", 1e6},
@@ -86,7 +97,8 @@ std::optional<double> Measure(const std::string& words,
   const std::vector<std::string> parts =
       absl::StrSplit(words, ' ', absl::SkipEmpty());
   double number;
-  if (parts.size() != 2 || !absl::SimpleAtod(parts[0], &number)) {
+  if (parts.size() != 2 || !absl::SimpleAtod(parts[0], &number) ||
+      std::isnan(number)) {
     return std::nullopt;
   }
   for (const Unit& unit : units) {
@@ -167,18 +179,17 @@ class Reader {
     *out = value->get<std::string>();
   }
   void Time(const char* key, Duration* out) {
-    if (const auto n = Quantity(key, kTimes)) {
-      if (*n > kMostNanos) return Refuse(key, "is over a day: 86400 s");
+    if (const auto n = Quantity(key, kTimes, kMostTime)) {
       *out = Duration::Nanos(std::llround(*n));
     }
   }
   void BitRate(const char* key, Rate* out) {
-    if (const auto n = Quantity(key, kRates)) {
+    if (const auto n = Quantity(key, kRates, kMostRate)) {
       *out = Rate::BitsPerSecond(std::llround(*n));
     }
   }
   void Bytes(const char* key, uint64_t* out) {
-    if (const auto n = Quantity(key, kBytes)) {
+    if (const auto n = Quantity(key, kBytes, kMostBytes)) {
       *out = static_cast<uint64_t>(std::llround(*n));
       if (*out == 0) Refuse(key, "is 0; expected a byte or more");
     }
@@ -189,14 +200,17 @@ class Reader {
     static constexpr Unit kBdp[] = {{"bdp", 1}};
     const std::string words =
         value->is_string() ? value->get<std::string>() : "";
-    if (const auto bdps = Measure(words, kBdp); bdps && *bdps > 0) {
+    const auto bdps = Measure(words, kBdp);
+    const auto bytes = Measure(words, kBytes);
+    if (bdps && *bdps > 0 && *bdps <= kMostBdps) {
       *out = {*bdps, 0};
-    } else if (const auto bytes = Measure(words, kBytes); bytes && *bytes > 0) {
+    } else if (bytes && *bytes > 0 && *bytes <= kMostBytes.number) {
       *out = {0, static_cast<uint32_t>(*bytes)};
     } else {
       Refuse(key, absl::StrCat("is ", value->dump(),
-                               "; expected a number with a unit: bdp, ",
-                               Names(kBytes)));
+                               "; expected a number with a unit: bdp (at most ",
+                               kMostBdps, "), ", Names(kBytes), " (at most ",
+                               std::string(kMostBytes.words), ")"));
     }
   }
   // The key of a part that is read by a Reader of its own.
@@ -227,7 +241,8 @@ class Reader {
   }
 
  private:
-  std::optional<double> Quantity(const char* key, std::span<const Unit> units) {
+  std::optional<double> Quantity(const char* key, std::span<const Unit> units,
+                                 const Most& most) {
     const json* value = Take(key);
     if (value == nullptr) return std::nullopt;
     const auto number = value->is_string()
@@ -237,6 +252,11 @@ class Reader {
       Refuse(key,
              absl::StrCat("is ", value->dump(),
                           "; expected a number with a unit: ", Names(units)));
+      return std::nullopt;
+    }
+    if (*number > most.number) {
+      Refuse(key, absl::StrCat("is ", value->dump(), "; expected at most ",
+                               std::string(most.words)));
       return std::nullopt;
     }
     return number;
@@ -281,6 +301,10 @@ void ReadLink(Reader& in, LinkFault* out) {
   in.Integer("uplink", -1, 1024, &out->uplink);
   in.Integer("plane", -1, 7, &out->plane);
   in.Number("share", 0, 1, &out->share);
+  if (out->share != 0 && out->share < kLeastShare) {
+    in.Refuse("share", absl::StrCat("is ", out->share, "; expected 0 or ",
+                                    kLeastShare, "..1"));
+  }
   in.Time("from", &out->from);
   in.Time("until", &out->until);
   in.NothingElse();
