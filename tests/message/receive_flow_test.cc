@@ -127,6 +127,18 @@ TEST_F(ReceiveFlowTest, on_carried__then_the_request_is_done) {
   ExpectBytes(posted, 0, 0);
 }
 
+TEST_F(ReceiveFlowTest, on_carried__beyond_the_end_holds_up_nothing) {
+  Posted* posted = Post(512);
+  posted->request.memory.key = kGpuKey | 1;
+  EXPECT_TRUE(flow_.Next().has_value());
+  EXPECT_EQ(Data(0, 256, 128, 512), Placed::kCarry);
+  EXPECT_EQ(Data(0, 0, 256, 256), Placed::kCarry);  // So that was the end.
+  EXPECT_EQ(flow_.OnCarried(CargoOf(0, 0, 256), true), Placed::kNew);
+  ExpectOpen(posted);
+  EXPECT_EQ(flow_.OnCarried(CargoOf(0, 256, 128), false), Placed::kUnexpected);
+  ExpectDone(posted, Outcome::kOk, 256);
+}
+
 TEST_F(ReceiveFlowTest, on_carried__after_a_failure_it_is_no_news) {
   Posted* posted = Post(512);
   posted->request.memory.key = kGpuKey | 1;

@@ -140,7 +140,9 @@ ReceiveFlow::Placed ReceiveFlow::OnCarried(const wire::Cargo& cargo,
   HAWSER_CHECK(messages_[index].carried > 0);
   --messages_[index].carried;
   const Placed placed = Take(cargo, last, nullptr);
-  if (placed == Placed::kDuplicate) FinishIfWhole(index);
+  // kUnexpected: an end has come since that lies before this piece, which is
+  // the sender's mistake and no reason to wait for ever.
+  if (placed != Placed::kNew) FinishIfWhole(index);
   return placed;
 }
 
