@@ -218,6 +218,7 @@ void Flows__message(benchmark::State& state) {
   received.watched = !placed;
   for (auto _ : state) {
     receive.OnPosted(&received);
+    receive.Admit(ReceiveFlow::kNoLimit);
     send.OnSubmitted(&sent);
     const auto grant = receive.Next();
     send.OnGrant(grant->message, receive.Describe(*grant));

@@ -34,6 +34,11 @@ class ReceiveFlowTest : public testing::Test {
   };
 
   Posted* Post(uint32_t capacity_bytes, bool watched = true) {
+    Posted* posted = PostUnadmitted(capacity_bytes, watched);
+    EXPECT_EQ(flow_.Admit(ReceiveFlow::kNoLimit), 0u);
+    return posted;
+  }
+  Posted* PostUnadmitted(uint32_t capacity_bytes, bool watched = true) {
     Posted& posted = posted_.emplace_back();
     posted.memory.assign(capacity_bytes + kGuardBytes, kCanary);
     posted.request.state = State::kSubmitted;
@@ -66,6 +71,15 @@ class ReceiveFlowTest : public testing::Test {
   }
   static std::byte ByteAt(uint32_t offset) {
     return static_cast<std::byte>(offset * 7 % 251 % 200);  // Never kCanary.
+  }
+  // So much is admitted by the next grant, which is of that message.
+  void ExpectAdmitted(uint32_t message, uint32_t bytes) {
+    EXPECT_TRUE(flow_.ready());
+    const auto grant = flow_.Next();
+    ASSERT_TRUE(grant.has_value());
+    EXPECT_EQ(grant->message.value, message);
+    EXPECT_FALSE(grant->resend);
+    EXPECT_EQ(flow_.Describe(*grant).admitted_bytes, bytes);
   }
   void ExpectGrant(uint32_t message, bool resend) {
     EXPECT_TRUE(flow_.ready());
@@ -344,6 +358,111 @@ TEST_F(ReceiveFlowTest, OnData__truncated) {
   ExpectOpen(first);
 }
 
+TEST_F(ReceiveFlowTest, Admit__nothing_leaves_before) {
+  EXPECT_FALSE(flow_.wants_admission());
+  PostUnadmitted(100);
+  EXPECT_TRUE(flow_.wants_admission());
+  ExpectNothing();
+  EXPECT_EQ(Data(0, 0, 100, 100), Placed::kUnexpected);
+  EXPECT_EQ(flow_.Admit(ReceiveFlow::kNoLimit), 0u);
+  EXPECT_FALSE(flow_.wants_admission());
+  ExpectAdmitted(0, 100);
+  ExpectNothing();
+}
+
+TEST_F(ReceiveFlowTest, Admit__old_before_young_up_to_the_limit) {
+  for (const uint32_t capacity : {1000, 0, 1000, 4000}) {
+    PostUnadmitted(capacity);
+  }
+  EXPECT_EQ(flow_.Admit(3000), 0u);
+  ExpectAdmitted(0, 1000);
+  ExpectAdmitted(1, 0);
+  ExpectAdmitted(2, 1000);
+  ExpectNothing();  // A third of the limit is too little to begin with.
+  EXPECT_TRUE(flow_.wants_admission());
+  EXPECT_EQ(Data(0, 0, 512, 1000), Placed::kNew);
+  EXPECT_EQ(flow_.Admit(3000), 0u);
+  ExpectAdmitted(3, 1512);
+  ExpectNothing();
+  EXPECT_FALSE(flow_.has_raised());
+}
+
+TEST_F(ReceiveFlowTest, Admit__what_comes_makes_room_for_more) {
+  Posted* posted = PostUnadmitted(10'240);
+  flow_.Admit(2048);
+  ExpectAdmitted(0, 2048);
+  Data(0, 0, 512, 10'240);
+  EXPECT_EQ(flow_.Admit(2048), 0u);  // Less than half of the limit.
+  EXPECT_FALSE(flow_.has_raised());
+  Data(0, 512, 512, 10'240);
+  EXPECT_EQ(flow_.Admit(2048), 1u);
+  EXPECT_TRUE(flow_.has_raised());
+  EXPECT_EQ(flow_.Admit(2048), 0u);
+  ExpectAdmitted(0, 3072);
+  EXPECT_FALSE(flow_.has_raised());
+  ExpectNothing();
+  // Its sender completed a packet: that was more than was admitted.
+  Data(0, 1024, 4096, 10'240);
+  EXPECT_EQ(flow_.Admit(2048), 1u);
+  ExpectAdmitted(0, 7168);
+  EXPECT_EQ(flow_.Admit(ReceiveFlow::kNoLimit), 1u);
+  EXPECT_FALSE(flow_.wants_admission());
+  ExpectAdmitted(0, 10'240);
+  Data(0, 5120, 5120, 10'240);
+  ExpectDone(posted, Outcome::kOk, 10'240);
+}
+
+// What was admitted stays so, though the limit be lower now.
+TEST_F(ReceiveFlowTest, Admit__takes_nothing_back) {
+  PostUnadmitted(10'000);
+  flow_.Admit(8000);
+  ExpectAdmitted(0, 8000);
+  EXPECT_EQ(flow_.Admit(100), 0u);
+  Data(0, 0, 7040, 10'000);
+  EXPECT_EQ(flow_.Admit(100), 0u);
+  Data(0, 7040, 960, 10'000);
+  EXPECT_EQ(flow_.Admit(100), 1u);
+  ExpectAdmitted(0, 8100);
+}
+
+// Buffers may be larger than what comes: then many messages fit into a limit.
+TEST_F(ReceiveFlowTest, Admit__messages_are_likely_to_be_like_those_before) {
+  for (int i = 0; i < 10; ++i) PostUnadmitted(100'000);
+  flow_.Admit(5000);
+  ExpectAdmitted(0, 5000);
+  ExpectNothing();
+  Data(0, 0, 1000, 1000);
+  flow_.Admit(5000);
+  for (uint32_t m = 1; m <= 5; ++m) ExpectAdmitted(m, 1000);
+  ExpectNothing();
+  // One that is longer has all of the limit, whatever younger ones hold.
+  EXPECT_EQ(Data(1, 0, 1008, 50'000), Placed::kNew);
+  EXPECT_EQ(flow_.Admit(5000), 1u);
+  ExpectAdmitted(1, 6008);
+  ExpectNothing();
+  // Small ones are believed in only after some.
+  Data(1, 1008, 48'992, 50'000);
+  Data(2, 0, 16, 16);
+  flow_.Admit(5000);
+  ExpectAdmitted(3, 5000);
+}
+
+TEST_F(ReceiveFlowTest,
+       Admit__a_grant_that_was_lost_says_what_is_admitted_now) {
+  PostUnadmitted(10'000);
+  flow_.Admit(2000);
+  const auto lost = flow_.Next();
+  ASSERT_TRUE(lost.has_value());
+  Data(0, 0, 1504, 10'000);
+  EXPECT_EQ(flow_.Admit(2000), 1u);
+  flow_.OnSettled(*lost, false);
+  const auto again = flow_.Next();  // One grant for both reasons.
+  ASSERT_TRUE(again.has_value());
+  EXPECT_TRUE(again->resend);
+  EXPECT_EQ(flow_.Describe(*again).admitted_bytes, 3504u);
+  ExpectNothing();
+}
+
 TEST_F(ReceiveFlowTest, OnSettled__lost_grants_leave_again_oldest_first) {
   for (int i = 0; i < 4; ++i) Post(8);
   Cargo grants[3];
@@ -474,6 +593,8 @@ class Play {
     uint32_t max_message_bytes = 0;
     double drop = 0, duplicate = 0, false_loss = 0, truncate = 0;
     MessageId first{0};
+    uint64_t most_ahead =
+        ReceiveFlow::kNoLimit;  // Admitted, of what is to come.
   };
 
   Play(uint64_t seed, const Plan& plan)
@@ -597,6 +718,14 @@ class Play {
     Request& request = messages_[posts_++].recv;
     request.state = State::kSubmitted;
     receive_.OnPosted(&request);
+    Admit();
+  }
+
+  // Whenever something was posted, or has come; the limit is as it may be.
+  void Admit() {
+    receive_.Admit(plan_.most_ahead == ReceiveFlow::kNoLimit
+                       ? ReceiveFlow::kNoLimit
+                       : 1 + random_.Below(plan_.most_ahead));
   }
 
   void SendGrant() {
@@ -680,6 +809,7 @@ class Play {
     Message& message = At(cargo.message);
     const Placed placed = receive_.OnData(cargo, packet->last, packet->payload);
     ASSERT_NE(placed, Placed::kUnexpected);
+    if (placed == Placed::kNew) Admit();
     if (message.recv_done) {
       ASSERT_EQ(placed, Placed::kDuplicate);
     }
@@ -764,6 +894,7 @@ TEST(ReceiveFlowPlay, OnData__every_byte_through_an_unkind_channel) {
     plan.duplicate = random.Chance(0.2) ? 0 : 0.5 * random.Fraction();
     plan.false_loss = random.Chance(0.2) ? 0 : 0.5 * random.Fraction();
     plan.truncate = random.Chance(0.5) ? 0 : 0.2;
+    if (random.Chance(0.5)) plan.most_ahead = 1 << random.Below(18);
     // Half of them wrap on the way.
     if (random.Chance(0.5)) {
       plan.first.value -= static_cast<uint32_t>(random.Below(200));

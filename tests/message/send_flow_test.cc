@@ -33,8 +33,13 @@ class SendFlowTest : public testing::Test {
     return &request;
   }
   bool Grant(uint32_t message, uint32_t capacity_bytes) {
-    return flow_.OnGrant(MessageId{message},
-                         {.capacity_bytes = capacity_bytes, .target = {}});
+    return Grant(message, capacity_bytes, capacity_bytes);
+  }
+  bool Grant(uint32_t message, uint32_t capacity_bytes,
+             uint32_t admitted_bytes) {
+    return flow_.OnGrant(MessageId{message}, {.capacity_bytes = capacity_bytes,
+                                              .admitted_bytes = admitted_bytes,
+                                              .target = {}});
   }
   // The next cargo, which must exist, and look as one of ours.
   Cargo Next(uint32_t max_bytes = 1024) {
@@ -159,6 +164,68 @@ TEST_F(SendFlowTest, OnGrant__duplicates_are_harmless) {
   EXPECT_TRUE(Grant(0, 300));  // Popped already.
   Submit(10);
   ExpectNothing();  // Grant 0 does not count for message 1.
+}
+
+TEST_F(SendFlowTest, OnGrant__leaves_as_far_as_it_is_admitted) {
+  Submit(5000);
+  Submit(5000);
+  EXPECT_TRUE(Grant(0, 5000, 1500));
+  EXPECT_TRUE(Grant(1, 6000, 0));
+  ExpectCargo(Next(), 0, 0, 1024, false);
+  // A packet that it reaches into leaves whole.
+  ExpectCargo(Next(), 0, 1024, 1024, false);
+  ExpectNothing();
+  // What was used up already is no news, nor is an old grant that comes late.
+  EXPECT_TRUE(Grant(0, 5000, 2048));
+  EXPECT_TRUE(Grant(0, 5000, 100));
+  ExpectNothing();
+  // The younger one may go on before the older one.
+  EXPECT_TRUE(Grant(1, 6000, 1));
+  ExpectCargo(Next(), 1, 0, 1024, false);
+  EXPECT_TRUE(Grant(0, 5000, 5000));
+  EXPECT_TRUE(Grant(0, 5000, 3000));
+  ExpectCargo(Next(4096), 0, 2048, 2952, false);
+  EXPECT_TRUE(Grant(1, 6000, 6000));
+  ExpectCargo(Next(4096), 1, 1024, 3976, false);
+  ExpectNothing();
+}
+
+TEST_F(SendFlowTest, OnGrant__may_admit_more_before_there_is_a_message) {
+  EXPECT_TRUE(Grant(0, 5000, 16));
+  EXPECT_TRUE(Grant(0, 5000, 5000));
+  EXPECT_TRUE(Grant(0, 5000, 16));
+  Submit(3000);
+  ExpectCargo(Next(4096), 0, 0, 3000, false);
+}
+
+TEST_F(SendFlowTest, OnGrant__what_has_no_bytes_needs_none_admitted) {
+  Request* empty = Submit(0);
+  Request* large = Submit(5000);
+  EXPECT_TRUE(Grant(0, 1000, 0));
+  EXPECT_TRUE(Grant(1, 1000, 0));
+  const Cargo first = Next();
+  ExpectCargo(first, 0, 0, 0, false);
+  const Cargo second = Next();
+  ExpectCargo(second, 1, 0, 0, false);
+  // And is not sent twice, whatever is admitted.
+  EXPECT_TRUE(Grant(0, 1000, 1000));
+  EXPECT_TRUE(Grant(1, 1000, 1000));
+  ExpectNothing();
+  flow_.OnSettled(first, true);
+  flow_.OnSettled(second, true);
+  ExpectDone(empty, Outcome::kOk, 0);
+  ExpectDone(large, Outcome::kTruncated, 0);
+}
+
+// What is lost was admitted, and has left: it may leave again.
+TEST_F(SendFlowTest, OnGrant__what_was_lost_is_admitted) {
+  Submit(5000);
+  EXPECT_TRUE(Grant(0, 5000, 1024));
+  const Cargo first = Next();
+  ExpectNothing();
+  flow_.OnSettled(first, false);
+  ExpectCargo(Next(), 0, 0, 1024, true);
+  ExpectNothing();
 }
 
 TEST_F(SendFlowTest, OnGrant__window) {
@@ -432,9 +499,10 @@ TEST_F(SendFlowTest, Next__largest_message) {
 // Where a NIC may place some of the bytes, none of its lines is split.
 TEST_F(SendFlowTest, Next__lines_where_the_far_nic_may_place) {
   Submit(1000);
-  EXPECT_TRUE(flow_.OnGrant(
-      MessageId{0},
-      {.capacity_bytes = 1000, .target = {.address = 4096, .key = 1}}));
+  EXPECT_TRUE(
+      flow_.OnGrant(MessageId{0}, {.capacity_bytes = 1000,
+                                   .admitted_bytes = 1000,
+                                   .target = {.address = 4096, .key = 1}}));
   const Cargo a = Next(304), b = Next(448), c = Next(1008);
   ExpectCargo(a, 0, 0, 256, false);
   ExpectCargo(b, 0, 256, 384, false);

@@ -113,6 +113,7 @@ class Stream {
   struct End {
     size_t posted = 0, done = 0;
     bool may_post = true;
+    size_t most_posted = SIZE_MAX;  // Until this is raised.
     bool closed = false;
     struct Open {
       Request* request;
@@ -174,7 +175,8 @@ class Stream {
     return end.closed || end.done == sent_.size();
   }
   void Post() {
-    while (sends.may_post && !sends.closed && sends.posted < sent_.size()) {
+    while (sends.may_post && !sends.closed &&
+           sends.posted < std::min(sends.most_posted, sent_.size())) {
       Request* request = sim_.Send(flow_, sent_[sends.posted]);
       if (request == nullptr) break;
       sends.open.push_back({request, sends.posted++});

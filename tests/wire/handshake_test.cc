@@ -84,13 +84,13 @@ constexpr size_t kFirstPlaneAt = kTextAt + 3 + 8;  // Of Golden().
 
 TEST(Handshake, EncodeIntroduction__golden) {
   EXPECT_EQ(Hex(EncodeIntroduction(FrameKind::kHello, Golden())),
-            "4841575303000100430000002cd51f56"
+            "484157530400010043000000b5c68323"
             "444433332222111188887777666655"
             "55ccccbbbbaaaa9999030002000100341220000308020000007564"
             "70616c7068613a3432dc050000060a0000011234e3ff000000");
   const std::string welcome =
       Hex(EncodeIntroduction(FrameKind::kWelcome, Golden()));
-  EXPECT_EQ(welcome.substr(0, 32), "484157530300020043000000064a849d");
+  EXPECT_EQ(welcome.substr(0, 32), "484157530400020043000000496cfbf2");
 }
 
 TEST(Handshake, EncodeIntroduction__the_longest_fits) {
@@ -148,7 +148,7 @@ TEST(HandshakeDeathTest, EncodeIntroduction__broken_promises) {
 
 TEST(Handshake, EncodeRefusal__golden) {
   EXPECT_EQ(Hex(EncodeRefusal("no such flow")),
-            "48415753030003000c0000008e06494b"
+            "48415753040003000c0000006a6b2419"
             "6e6f207375636820666c6f77");
 }
 
@@ -199,13 +199,13 @@ TEST(Handshake, DecodeFrameHeader__out_of_range_is_refused) {
 
 TEST(Handshake, DecodeFrameHeader__a_newer_version_is_reported) {
   Bytes frame = EncodeIntroduction(FrameKind::kHello, Golden());
-  Poke<uint16_t>(frame, 4, 4);
+  Poke<uint16_t>(frame, 4, 5);
   frame = Resealed(frame);
   const auto header = DecodeFrameHeader(frame);
   ASSERT_TRUE(header);
-  EXPECT_EQ(header->version, 4);
+  EXPECT_EQ(header->version, 5);
   EXPECT_EQ(header->kind, FrameKind::kHello);
-  // Whole, but laid out in a way that only version 4 knows.
+  // Whole, but laid out in a way that only version 5 knows.
   EXPECT_FALSE(DecodeIntroduction(*header, Body(frame)));
 }
 

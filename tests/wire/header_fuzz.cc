@@ -46,9 +46,9 @@ constexpr Expected kExpected{PacketNumber{0x0123456789abcdef},
 void RepairPacket(uint8_t repair, PacketKey key, Bytes& packet) {
   if (packet.size() < 8) return;
   if (repair & kRepairStart) {
-    packet[0] = std::byte{0x30} | (packet[0] & std::byte{0x0f});
+    packet[0] = std::byte{0x40} | (packet[0] & std::byte{0x0f});
   }
-  constexpr size_t kHeaderBytes[] = {16, 38, 22, 14};
+  constexpr size_t kHeaderBytes[] = {16, 40, 22, 14};
   const auto kind = static_cast<size_t>(packet[0] & std::byte{0x0f});
   size_t header = packet.size();
   if (kind < 4) header = std::min(header, kHeaderBytes[kind]);

@@ -125,6 +125,7 @@ void ExpectEqual(const PacketHeader& a, const PacketHeader& b) {
   EXPECT_EQ(a.cargo, b.cargo);
   EXPECT_EQ(a.last, b.last);
   EXPECT_EQ(a.grant.capacity_bytes, b.grant.capacity_bytes);
+  EXPECT_EQ(a.grant.admitted_bytes, b.grant.admitted_bytes);
   EXPECT_EQ(a.grant.target.address, b.grant.target.address);
   EXPECT_EQ(a.grant.target.key, b.grant.target.key);
 }
@@ -234,8 +235,8 @@ TEST(Header, EncodePacket__golden) {
   header.last = true;
   header.cargo.resend = true;
   EXPECT_EQ(Hex(Encoded(header)),
-            "30530300"
-            "ae693714"
+            "40530300"
+            "81183f4b"
             "febe3704"
             "83000000");
 
@@ -243,8 +244,8 @@ TEST(Header, EncodePacket__golden) {
   header.payload_checked = true;
   header.payload_check = CheckOf(GoldenPayload(), kKey);
   EXPECT_EQ(Hex(Encoded(header)),
-            "30540300"
-            "91ce58c4"
+            "40540300"
+            "3839c398"
             "febe3704"
             "83000000"
             "a17ea674");
@@ -253,25 +254,27 @@ TEST(Header, EncodePacket__golden) {
   header.open_span = 0x3ff;
   header.cargo.resend = true;
   header.grant.capacity_bytes = 0x100000;
+  header.grant.admitted_bytes = 0x12345;  // In units of 32.
   header.grant.target = {.address = 0x7f0011223344aabb, .key = 0xcafef00d};
   EXPECT_EQ(Hex(Encoded(header)),
-            "31f03412"
-            "4dcb3b09"
+            "41f03412"
+            "fa238bfe"
             "0703"
             "efcdab89"
             "03000200"
             "04030201"
             "00001000"
             "0df0feca"
-            "bbaa44332211007f");
+            "bbaa44332211007f"
+            "1b09");
 
   header = GoldenHeader(CargoKind::kClose);
   header.number.value = 1;
   header.ack_now = true;
   header.cargo.from_sender = true;
   EXPECT_EQ(Hex(Encoded(header)),
-            "32033412"
-            "f1192205"
+            "42033412"
+            "018e6bba"
             "0703"
             "01000000"
             "03000200"
@@ -283,8 +286,8 @@ TEST(Header, EncodePacket__golden) {
   header.ack_now = true;
   header.padded = true;
   EXPECT_EQ(Hex(Encoded(header)),
-            "33033412"
-            "81904247"
+            "43033412"
+            "d5005eac"
             "0703"
             "ffffffff");
 }
@@ -349,8 +352,8 @@ TEST(Header, EncodeAcks__golden) {
   out.resize(EncodeAcks(GoldenAcks(), kKey, out, &written));
   EXPECT_EQ(written, 2u);
   EXPECT_EQ(Hex(out),
-            "34003412"
-            "b6c6d3b3"
+            "44003412"
+            "e0c36873"
             "0700"
             "0300"
             "efcdab89"
@@ -424,8 +427,8 @@ TEST(Header, EncodeGoodbye__golden) {
   Bytes out(kPrologueBytes);
   ASSERT_EQ(EncodeGoodbye(PeerId{0x1234}, kKey, out), kPrologueBytes);
   EXPECT_EQ(Hex(out),
-            "35003412"
-            "7112dbd2");
+            "45003412"
+            "000565d9");
 }
 
 TEST(Header, EncodeControl__golden) {
@@ -433,8 +436,8 @@ TEST(Header, EncodeControl__golden) {
   Bytes out(kPrologueBytes + kMaxControlBytes);
   out.resize(EncodeControl({PeerId{0x1234}, 5, content}, kKey, out));
   EXPECT_EQ(Hex(out),
-            "36053412"
-            "04b9361c"
+            "46053412"
+            "ce08bc1c"
             "aabbcc");
 }
 
@@ -493,7 +496,7 @@ TEST(Header, DecodePrologue__packets_of_version_1) {
 }
 
 TEST(Header, DecodePrologue__too_short) {
-  const std::pair<int, size_t> kLeast[] = {{0, 16}, {1, 38}, {2, 22},
+  const std::pair<int, size_t> kLeast[] = {{0, 16}, {1, 40}, {2, 22},
                                            {3, 14}, {4, 8},  {5, 8}};
   for (const auto& [kind, least] : kLeast) {
     for (size_t length = 0; length <= kMaxHeaderBytes; ++length) {
@@ -701,6 +704,50 @@ TEST(Header, DecodePacket__flags_of_other_kinds_are_refused) {
       EXPECT_EQ(!Refused(packet, kKey, ExpectedOf(header)),
                 bit >= 4 || (kAllowed[static_cast<int>(kind)] >> bit & 1) != 0)
           << static_cast<int>(kind) << " bit " << bit;
+    }
+  }
+}
+
+// It is rounded up, and never to more than the capacity.
+TEST(Header, DecodePacket__what_is_admitted_comes_in_units) {
+  const auto travels = [](uint32_t admitted, uint32_t capacity) {
+    PacketHeader header = GoldenHeader(CargoKind::kGrant);
+    header.grant.capacity_bytes = capacity;
+    header.grant.admitted_bytes = admitted;
+    const auto decoded =
+        DecodePacket(Encoded(header), kKey, ExpectedOf(header));
+    EXPECT_TRUE(decoded.has_value());
+    return decoded ? decoded->header.grant.admitted_bytes : UINT32_MAX;
+  };
+  EXPECT_EQ(travels(0, 0), 0u);
+  EXPECT_EQ(travels(0, UINT32_MAX), 0u);
+  EXPECT_EQ(travels(1, 1000), 16u);
+  EXPECT_EQ(travels(16, 1000), 16u);
+  EXPECT_EQ(travels(999, 1000), 1000u);
+  EXPECT_EQ(travels(1000, 1000), 1000u);
+  constexpr uint32_t kFinest = 16 * UINT16_MAX;
+  EXPECT_EQ(travels(17, kFinest), 32u);
+  EXPECT_EQ(travels(kFinest, kFinest), kFinest);
+  EXPECT_EQ(travels(17, kFinest + 1), 32u);
+  EXPECT_EQ(travels(33, kFinest + 1), 64u);
+  EXPECT_EQ(travels(1, UINT32_MAX), 1u << 17);
+  EXPECT_EQ(travels(UINT32_MAX, UINT32_MAX), UINT32_MAX);
+}
+
+TEST(Header, DecodePacket__more_admitted_than_there_is_room_is_refused) {
+  PacketHeader header = GoldenHeader(CargoKind::kGrant);
+  for (const uint32_t capacity : {0u, 1000u, 1u << 20, UINT32_MAX}) {
+    header.grant.capacity_bytes = capacity;
+    const uint32_t unit = AdmissionUnit(capacity);
+    const uint64_t most = (uint64_t{capacity} + unit - 1) / unit;
+    ASSERT_LE(most, UINT16_MAX);
+    Bytes packet = Encoded(header);
+    for (const uint64_t units : {most, most + 1}) {
+      if (units > UINT16_MAX) continue;
+      Poke<uint16_t>(packet, 38, static_cast<uint16_t>(units));
+      packet = Resealed(packet, packet.size(), Unsaid(header, 0));
+      EXPECT_EQ(Refused(packet, kKey, ExpectedOf(header)), units > most)
+          << capacity;
     }
   }
 }

@@ -65,6 +65,9 @@ inline PacketHeader RandomHeader(CargoKind kind, PacketKey key,
   }
   if (kind == CargoKind::kGrant) {
     header.grant.capacity_bytes = static_cast<uint32_t>(random.Next());
+    const uint32_t unit = AdmissionUnit(header.grant.capacity_bytes);
+    header.grant.admitted_bytes = static_cast<uint32_t>(
+        random.Below(header.grant.capacity_bytes / unit + 1) * unit);
     header.grant.target.address = random.Next();
     header.grant.target.key = static_cast<uint32_t>(random.Next());
     return header;

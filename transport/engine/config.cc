@@ -143,6 +143,14 @@ std::vector<ConfigRow> MakeRows() {
              1'000'000,
              "swift, nscc: the delay over the least round trip seen that a "
              "window may add."),
+      Choice("HAWSER_ADMISSION", &Config::admission, {"auto", "off"},
+             "Whether peers that send to this host at the same time are "
+             "admitted at the pace of its ports. auto: where their rate is "
+             "known. A peer that sends alone is never held back."),
+      Number("HAWSER_PORT_MBPS", "Mb/s", &Config::port_mbps, 0, 10'000'000,
+             "What the ports of a device take, all together. 0: what the "
+             "system says of each; where it says nothing, as of loopback, it "
+             "is not known."),
       Choice("HAWSER_POLL", &Config::poll, {"adaptive", "busy", "event"},
              "How an engine waits. adaptive: spins a little, then sleeps; "
              "busy: never sleeps, and takes every turn itself, whatever "

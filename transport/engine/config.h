@@ -27,6 +27,8 @@ struct Config {
   std::string window_per = "path";  // path plane
   int window_bytes = 128 * 1024;    // What it means depends on `congestion`.
   int target_delay_us = 1000;
+  std::string admission = "auto";  // auto off
+  int port_mbps = 0;  // What this host's ports take together; 0: unknown.
   std::string poll = "adaptive";  // adaptive busy event
   int spin_us = 20;
   int assist = 1;  // Test() may take an engine's turn.

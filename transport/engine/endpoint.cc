@@ -99,6 +99,16 @@ absl::StatusOr<std::unique_ptr<Datapath>> MakePlane(
   return UdpDatapath::Create(options, warnings);
 }
 
+// What the system says of all of them together; 0: it does not know one.
+int PortMbps(const std::vector<Interface>& planes) {
+  int sum = 0;
+  for (const Interface& plane : planes) {
+    if (plane.speed_mbps <= 0) return 0;
+    sum += plane.speed_mbps;
+  }
+  return sum;
+}
+
 std::string DatapathOf(const std::vector<Interface>& planes) {
   if (planes.empty()) return "udp";
   if (!planes.front().dpdk_port.empty()) return "dpdk";
@@ -232,13 +242,15 @@ void Endpoint::Log(LogLevel level, const std::string& line) const {
 }
 
 absl::StatusOr<std::unique_ptr<Endpoint>> Endpoint::Create(
-    const Config& config, std::vector<Interface> interfaces, LogSink log) {
-  if (absl::Status valid = config.Validate(); !valid.ok()) return valid;
+    const Config& wanted, std::vector<Interface> interfaces, LogSink log) {
+  if (absl::Status valid = wanted.Validate(); !valid.ok()) return valid;
   if (interfaces.empty() || interfaces.size() > wire::kMaxPlanes) {
     return absl::InvalidArgumentError(absl::StrCat(
         "a device has 1..", wire::kMaxPlanes, " interfaces, and not ",
         interfaces.size(), "; choose some with HAWSER_IFNAME"));
   }
+  Config config = wanted;
+  if (config.port_mbps == 0) config.port_mbps = PortMbps(interfaces);
   auto endpoint = std::unique_ptr<Endpoint>(
       new Endpoint(config, std::move(interfaces), std::move(log)));
   if (absl::Status drawn = Draw(&endpoint->identity_); !drawn.ok()) {

@@ -16,6 +16,13 @@ namespace {
 
 constexpr char kEnded[] = "its endpoint ended";
 
+// What an engine may take of its host's ports.
+Rate PortOf(const Config& config) {
+  if (config.admission == "off") return Rate::Unlimited();
+  return Rate::BitsPerSecond(int64_t{1'000'000} * config.port_mbps /
+                             config.engines);
+}
+
 }  // namespace
 
 Engine::Engine(const Config& config, const wire::EndpointIdentity& identity,
@@ -36,6 +43,7 @@ Engine::Engine(const Config& config, const wire::EndpointIdentity& identity,
           (check_payload_ ? wire::kPayloadWordBytes : 0))),
       seed_(seed),
       random_(Mix64(seed)),
+      admission_(PortOf(config)),
       padding_(PlaneAddress::kMostPacketBytes) {
   HAWSER_CHECK(!planes_.empty());
   settled_.reserve(4 * wire::kAckWindow);
@@ -209,7 +217,8 @@ void Engine::CloseFlow(FlowRecord& record, Time now) {
   const bool sends = record.send != nullptr;
   (sends ? peer.ready_sends : peer.ready_receives).Remove(&record);
   EndPlacing(record, now);
-  if (record.busy) --peer.busy_flows;
+  SetBusy(record, false, now);
+  admission_.OnClosed(record);
   if (peer.alive() && record.far_id != kNoFlow && !record.far_closed) {
     wire::Cargo close;
     close.kind = wire::CargoKind::kClose;
@@ -460,15 +469,20 @@ void Engine::Need(Peer& peer, Time now) {
 }
 
 void Engine::UpdateBusy(FlowRecord& record, Time now) {
-  const bool busy = !record.idle();
+  SetBusy(record, !record.idle(), now);
+}
+
+void Engine::SetBusy(FlowRecord& record, bool busy, Time now) {
   if (busy == record.busy) return;
   record.busy = busy;
   Peer& peer = *record.peer;
   if (busy) {
     Need(peer, now);
     ++peer.busy_flows;
+    if (record.receive && peer.busy_receives++ == 0) admission_.OnExpected();
   } else {
     --peer.busy_flows;
+    if (record.receive && --peer.busy_receives == 0) admission_.OnUnexpected();
   }
 }
 

@@ -23,6 +23,7 @@
 #include "transport/base/random.h"
 #include "transport/base/time.h"
 #include "transport/datapath/datapath.h"
+#include "transport/engine/admission.h"
 #include "transport/engine/config.h"
 #include "transport/engine/metrics.h"
 #include "transport/engine/peer.h"
@@ -157,6 +158,11 @@ class Engine {
   // outbound.cc
   bool TakeRequests(Time now);
   void DrainQueue(FlowRecord& record, Time now);
+  // More of what it receives, if there is room for that here.
+  void Admit(FlowRecord& record, Time now);
+  // The same, where something has come that makes room.
+  void AdmitMore(FlowRecord& record, const wire::Cargo& came, bool last,
+                 Time now);
   void PushGrant(FlowRecord& record, Time now);
   bool SendAcks(bool received, Time now);
   void SendAcksOver(Peer& peer, const Path& path, Time now);
@@ -224,6 +230,7 @@ class Engine {
   void Hear(Peer& peer, Time now);  // Something intact came from it.
   void Need(Peer& peer, Time now);  // It is about to be, for one reason more.
   void UpdateBusy(FlowRecord& record, Time now);
+  void SetBusy(FlowRecord& record, bool busy, Time now);
   Time LostAt(const Peer& peer) const;  // If it stays silent; or Never.
   Time NextSignAt(const Peer& peer) const;
   Time DeadlineOf(const Peer& peer, const Path& path) const;
@@ -246,6 +253,7 @@ class Engine {
   EngineMetrics metrics_;
   std::vector<std::unique_ptr<Peer>> peers_;
   FlowTable receives_;  // Of all peers: data names its flow and no peer.
+  Admission admission_;
   Earliest deadlines_;  // Of each peer, as of its last touch.
   absl::flat_hash_map<std::pair<uint64_t, uint16_t>, PeerId> peer_ids_;
   std::vector<Peer*> touched_;   // This turn's; their deadlines are stale.

@@ -183,6 +183,7 @@ void Engine::OnCargo(Peer& peer, const wire::DecodedPacket& packet,
             peeks_left_ = kPeeks;
           }
           UpdateBusy(*record, now);
+          AdmitMore(*record, cargo, last, now);
           return;
         case ReceiveFlow::Placed::kDuplicate:
           return metrics_.packets_duplicate.Add(1);
@@ -252,7 +253,12 @@ void Engine::OnAcks(Peer& peer, std::span<const std::byte> bytes,
       continue;
     }
     metrics_.acks_received.Add(1);
-    if (summary.progress) peer.last_heard_path = path.id();
+    if (summary.progress) {
+      peer.last_heard_path = path.id();
+      if (path.network_rtt().has_sample()) {
+        admission_.OnRtt(peer, path.network_rtt().latest());
+      }
+    }
     if (path.probe_wanted()) peer.probes_wanted = true;
     if (before == Path::State::kSuspect && path.state() == Path::State::kOpen) {
       metrics_.paths_reopened.Add(1);
@@ -377,6 +383,7 @@ void Engine::TakeCarried(uint16_t plane, Time now) {
     } else if (record.receive->OnCarried(errand.cargo, errand.last) ==
                ReceiveFlow::Placed::kNew) {
       metrics_.bytes_received.Add(errand.cargo.length);
+      AdmitMore(record, errand.cargo, errand.last, now);
     }
     if (record.far_closed) OnFarClosed(record, now);
     UpdateBusy(record, now);

@@ -29,6 +29,9 @@ std::span<const MetricRow> EngineMetricRows() {
        "Ack packets; each may speak of several paths."},
       {"acks_received", &EngineMetrics::acks_received,
        "Acks, counted per path."},
+      {"grants_raised", &EngineMetrics::grants_raised,
+       "Grants sent again to admit more of a message: several peers were "
+       "sending here, or could have been."},
       {"probes_sent", &EngineMetrics::probes_sent,
        "Packets that only ask for an ack."},
       {"controls_sent", &EngineMetrics::controls_sent,

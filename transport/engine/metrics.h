@@ -22,9 +22,10 @@ class Counter {
 struct alignas(64) EngineMetrics {
   Counter turns, packets_sent, packets_received, packets_lost, packets_resent,
       packets_spurious, packets_duplicate, packets_malformed, packets_foreign,
-      packets_unexpected, acks_sent, acks_received, probes_sent, controls_sent,
-      controls_received, bytes_delivered, bytes_received, bytes_placed,
-      bytes_carried, paths_suspected, paths_reopened, paths_buried, peers_lost;
+      packets_unexpected, acks_sent, acks_received, grants_raised, probes_sent,
+      controls_sent, controls_received, bytes_delivered, bytes_received,
+      bytes_placed, bytes_carried, paths_suspected, paths_reopened,
+      paths_buried, peers_lost;
 };
 
 struct MetricRow {

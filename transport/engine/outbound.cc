@@ -52,17 +52,33 @@ void Engine::DrainQueue(FlowRecord& record, Time now) {
     blocked_.push_back(&record);
   }
   UpdateBusy(record, now);
+  if (record.receive) Admit(record, now);
   if (record.ready() && peer.alive()) {
     record.send ? peer.ready_sends.Push(&record) : PushGrant(record, now);
   }
   Touch(peer);
 }
 
-// The far side is not short of grants while several are out.
+void Engine::Admit(FlowRecord& record, Time now) {
+  ReceiveFlow& flow = *record.receive;
+  if (!flow.wants_admission()) return;
+  metrics_.grants_raised.Add(flow.Admit(admission_.AheadOf(record, now)));
+}
+
+void Engine::AdmitMore(FlowRecord& record, const wire::Cargo& came, bool last,
+                       Time now) {
+  if (!last || came.offset != 0) admission_.OnData(record, now);
+  Admit(record, now);
+  if (record.ready()) PushGrant(record, now);
+}
+
+// The far side is not short of grants while several are out that it has not
+// used up.
 void Engine::PushGrant(FlowRecord& record, Time now) {
   Peer& peer = *record.peer;
   const Duration span = peer.patience.span();
-  if (record.receive->granted() < kGrantsAhead || span == Duration()) {
+  if (record.receive->granted() < kGrantsAhead ||
+      record.receive->has_raised() || span == Duration()) {
     peer.grants_by = Time::Never();
   } else if (peer.ready_receives.empty()) {
     peer.grants_by = now + span;

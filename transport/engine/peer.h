@@ -50,8 +50,13 @@ struct FlowRecord {
   std::unique_ptr<Flushes> flushes;
   uint32_t errands = 0;  // Of NICs here, in its memory.
   FlowRecord* next_ready = nullptr;
-  bool listed = false;      // In its peer's ready list.
-  bool busy = false;        // Has open requests.
+  bool listed = false;  // In its peer's ready list.
+  bool busy = false;    // Has open requests.
+  // As the engine's Admission has it: it sends here, the last time then, and is
+  // in the midst of a message.
+  bool sends_here = false;
+  bool receiving = false;
+  Time sent_here_at;
   bool far_closed = false;  // The other half is gone.
 
   bool full() const { return send ? send->full() : receive->full(); }
@@ -168,6 +173,9 @@ struct Peer {
   std::deque<wire::Cargo> closes;  // kClose, yet to leave; lost ones first.
   uint32_t open_closes = 0;        // Those, and the ones on their way.
   uint32_t busy_flows = 0;
+  uint32_t busy_receives = 0;  // Of those, the ones that receive...
+  uint32_t flows_sending = 0;  // ...and of all, those that Admission knows.
+  Duration least_rtt = Duration::Max();  // Ever, on any path; Max: none yet.
 
   Time last_heard;
   PathId last_heard_path = kNoPath;

@@ -31,7 +31,7 @@ ReceiveFlow::ReceiveFlow(FlowId id, MessageId first)
       assemblies_(kMaxOpenMessages) {}
 
 bool ReceiveFlow::ready() const {
-  return lost_grants_ != 0 || next_grant_ != messages_.end();
+  return (lost_grants_ | raised_grants_) != 0 || next_grant_ != admitted_end_;
 }
 
 // The front is open or there is none: what is done leaves from there.
@@ -52,8 +52,9 @@ void ReceiveFlow::OnPosted(Request* request) {
   }
   watched_ = request->watched;
   const uint64_t index =
-      messages_.Push({.request = request, .bytes = std::nullopt, .carried = 0});
+      messages_.Push({.request = request, .bytes = std::nullopt});
   assemblies_[index % kMaxOpenMessages].Clear();
+  short_ |= Bit(index);
 }
 
 ReceiveFlow::Placed ReceiveFlow::OnData(const wire::Cargo& cargo, bool last,
@@ -93,12 +94,14 @@ ReceiveFlow::Placed ReceiveFlow::Take(const wire::Cargo& cargo, bool last,
   if (cargo.length != 0 && bytes != nullptr && IsGpu(memory.key)) {
     if (assembly.Has(cargo.offset, cargo.length)) return Placed::kDuplicate;
     ++message.carried;
+    Begin(message);
     return Placed::kCarry;
   }
   if (cargo.length != 0 &&
       !assembly.Add(memory.data, cargo.offset, cargo.length, bytes)) {
     return Placed::kDuplicate;
   }
+  Begin(message);
   FinishIfWhole(index);
   return Placed::kNew;
 }
@@ -163,21 +166,74 @@ void ReceiveFlow::OnFailed(Request::Outcome why) {
     const Message message = messages_.Pop();
     if (message.request != nullptr) message.request->Finish(why, 0);
   }
-  next_grant_ = messages_.end();
-  lost_grants_ = 0;
+  next_grant_ = admitted_end_ = messages_.end();
+  lost_grants_ = raised_grants_ = short_ = 0;
+  begun_ = 0;
+}
+
+// Posted buffers are often larger than what will come, and then whoever takes
+// them at their word admits one message at a time where many would fit. So a
+// message is taken to be as long as those before it were, until it is longer.
+uint32_t ReceiveFlow::LikelyBytes(uint64_t index) const {
+  const Message& message = messages_[index];
+  const uint32_t capacity = message.request->memory.length;
+  if (message.bytes) return *message.bytes;
+  const uint32_t covered =
+      assemblies_[index % kMaxOpenMessages].covered_bytes();
+  return covered < usual_bytes_ ? std::min(usual_bytes_, capacity) : capacity;
+}
+
+uint32_t ReceiveFlow::Admit(uint64_t ahead_bytes) {
+  uint32_t raised = 0;
+  uint64_t ahead = 0;
+  for (uint64_t i = messages_.begin();
+       i != messages_.end() && short_ != 0 && ahead < ahead_bytes; ++i) {
+    const Message& message = messages_[i];
+    if (message.request == nullptr) continue;
+    if (ahead_bytes == kNoLimit) {
+      raised += Raise(i, message.request->memory.length);
+      continue;
+    }
+    const uint32_t likely = LikelyBytes(i);
+    const uint32_t covered = assemblies_[i % kMaxOpenMessages].covered_bytes();
+    const uint64_t most = std::min<uint64_t>(covered + ahead_bytes - ahead,
+                                             std::max(likely, covered));
+    if (most == likely || most >= message.admitted_bytes + ahead_bytes / 2) {
+      raised += Raise(i, static_cast<uint32_t>(most));
+    } else if (i >= admitted_end_) {
+      break;
+    }
+    const uint32_t coming = std::min(message.admitted_bytes, likely);
+    ahead += coming - std::min(coming, covered);
+  }
+  return raised;
+}
+
+// Returns 1 if its grant is to be sent again, which none is before it was sent.
+uint32_t ReceiveFlow::Raise(uint64_t index, uint32_t admitted_bytes) {
+  Message& message = messages_[index];
+  admitted_end_ = std::max(admitted_end_, index + 1);
+  if (message.request->memory.length <= admitted_bytes) short_ &= ~Bit(index);
+  if (admitted_bytes <= message.admitted_bytes) return 0;
+  message.admitted_bytes = admitted_bytes;
+  if (index >= next_grant_) return 0;
+  raised_grants_ |= Bit(index);
+  return 1;
 }
 
 std::optional<wire::Cargo> ReceiveFlow::Next() {
   uint64_t index = next_grant_;
-  const bool resend = lost_grants_ != 0;
-  if (resend) {
+  const uint64_t again = lost_grants_ | raised_grants_;
+  bool resend = false;
+  if (again != 0) {
     // Turned so that bit 0 is the oldest message.
     const int turn = static_cast<int>(messages_.begin() % kMaxOpenMessages);
-    index =
-        messages_.begin() +
-        static_cast<uint64_t>(std::countr_zero(std::rotr(lost_grants_, turn)));
+    index = messages_.begin() +
+            static_cast<uint64_t>(std::countr_zero(std::rotr(again, turn)));
+    resend = (lost_grants_ & Bit(index)) != 0;
     lost_grants_ &= ~Bit(index);
-  } else if (next_grant_ != messages_.end()) {
+    raised_grants_ &= ~Bit(index);
+  } else if (next_grant_ != admitted_end_) {
     ++next_grant_;
   } else {
     return std::nullopt;
@@ -198,6 +254,7 @@ wire::Grant ReceiveFlow::Describe(const wire::Cargo& grant) const {
   const MemorySlice& memory = message->request->memory;
   wire::Grant content;
   content.capacity_bytes = memory.length;
+  content.admitted_bytes = message->admitted_bytes;
   if (memory.key != 0) {
     content.target = {reinterpret_cast<uint64_t>(memory.data), memory.key};
   }
@@ -229,6 +286,12 @@ const ReceiveFlow::Message* ReceiveFlow::Find(MessageId message) const {
   return found.request == nullptr ? nullptr : &found;
 }
 
+void ReceiveFlow::Begin(Message& message) {
+  if (message.begun) return;
+  message.begun = true;
+  ++begun_;
+}
+
 void ReceiveFlow::FinishIfWhole(uint64_t index) {
   const Message& message = messages_[index];
   if (message.carried != 0 ||
@@ -242,7 +305,11 @@ void ReceiveFlow::Finish(uint64_t index, Request::Outcome how, uint32_t bytes) {
   Message& message = messages_[index];
   message.request->Finish(how, bytes);
   message.request = nullptr;
+  if (message.begun) --begun_;
+  usual_bytes_ = std::max(bytes, usual_bytes_ / 2);
   lost_grants_ &= ~Bit(index);
+  raised_grants_ &= ~Bit(index);
+  short_ &= ~Bit(index);
   while (!messages_.empty() && messages_.front().request == nullptr) {
     messages_.Pop();
   }

@@ -5,6 +5,10 @@
 // Message m is received by the m-th request posted. Copies that come late,
 // twice or after the end are ignored here and nowhere else, so that a buffer
 // is never touched after its request is done.
+//
+// A message is granted when some of it is admitted, and again when more is.
+// Older messages are admitted before younger ones, so whatever the sender can
+// go on with is never held up by what it cannot.
 #pragma once
 
 #include <cstddef>
@@ -24,6 +28,7 @@ namespace hawser {
 class ReceiveFlow {
  public:
   static constexpr uint32_t kMaxOpenMessages = 64;
+  static constexpr uint64_t kNoLimit = UINT64_MAX;  // Of Admit.
 
   // `first` is the id of the first message; both halves must agree on it.
   explicit ReceiveFlow(FlowId id, MessageId first = MessageId{0});
@@ -38,6 +43,12 @@ class ReceiveFlow {
   // A grant has told where its bytes belong, and a NIC may be putting them
   // there.
   bool exposed() const;
+  // Of some message more may be sent than is admitted.
+  bool wants_admission() const { return short_ != 0; }
+  // A part has come of some message, so its sender has more to send.
+  bool receiving() const { return begun_ > 0; }
+  // More is admitted of a message than its sender was told.
+  bool has_raised() const { return raised_grants_ != 0; }
   // All messages before this one have been received whole.
   MessageId first_open() const { return IdOf(messages_.begin()); }
   // Is the memory of the latest receive?
@@ -48,7 +59,7 @@ class ReceiveFlow {
   std::span<std::byte> PlaceOf(const wire::Cargo& cargo, bool last) const;
 
   // B. What happened.
-  void OnPosted(Request* request);
+  void OnPosted(Request* request);  // None of it is admitted yet.
   // What became of the bytes: placed, or why not. kCarry: they belong where
   // this host cannot write, and a NIC is to put them there.
   enum class Placed : uint8_t { kNew, kDuplicate, kUnexpected, kCarry };
@@ -65,7 +76,11 @@ class ReceiveFlow {
   void OnFailed(Request::Outcome why);
 
   // C. What next.
-  std::optional<wire::Cargo> Next();  // A grant, as cargo; lost ones first.
+  // Admits more, until so much is admitted that has not come: of the oldest
+  // messages, as long as they are likely to be. Half of it is too little to be
+  // told. Returns how many grants are to be sent again.
+  uint32_t Admit(uint64_t ahead_bytes);
+  std::optional<wire::Cargo> Next();  // A grant, as cargo; old ones first.
   // The content, now, of a grant that Next has just returned.
   wire::Grant Describe(const wire::Cargo& grant) const;
   // Where the bytes of a cargo belong that is to be carried.
@@ -76,6 +91,8 @@ class ReceiveFlow {
     Request* request = nullptr;     // nullptr: done, and waits for older ones.
     std::optional<uint32_t> bytes;  // Its length, once its end has come.
     uint32_t carried = 0;           // Pieces that a NIC here is putting there.
+    uint32_t admitted_bytes = 0;
+    bool begun = false;  // A part of it has come.
   };
 
   MessageId IdOf(uint64_t index) const;
@@ -87,8 +104,11 @@ class ReceiveFlow {
                    const Assembly& assembly);
   // `bytes`: cargo.length of them; null: they are home.
   Placed Take(const wire::Cargo& cargo, bool last, const std::byte* bytes);
+  void Begin(Message& message);
   void FinishIfWhole(uint64_t index);
   void Finish(uint64_t index, Request::Outcome how, uint32_t bytes);
+  uint32_t LikelyBytes(uint64_t index) const;
+  uint32_t Raise(uint64_t index, uint32_t admitted_bytes);
 
   FlowId id_;
   MessageId first_;
@@ -96,9 +116,16 @@ class ReceiveFlow {
   // By slot of messages_, and beside it: an Assembly keeps its memory when its
   // slot is used again.
   std::vector<Assembly> assemblies_;
-  uint64_t next_grant_ = 0;   // Index of the oldest message never granted.
-  uint64_t lost_grants_ = 0;  // Bit per slot: to be granted again.
-  static_assert(kMaxOpenMessages == 64, "one bit of lost_grants_ each");
+  uint64_t next_grant_ = 0;    // Index of the oldest message never granted...
+  uint64_t admitted_end_ = 0;  // ...and of the oldest never admitted.
+  // Bit per slot: to be granted again, because the grant was lost, or because
+  // more is admitted by now.
+  uint64_t lost_grants_ = 0, raised_grants_ = 0;
+  uint64_t short_ = 0;  // Bit per slot: less than its capacity is admitted.
+  static_assert(kMaxOpenMessages == 64, "one bit of each");
+  uint32_t begun_ = 0;  // Open messages of which a part has come.
+  // The messages of late were no longer. 0: none has come.
+  uint32_t usual_bytes_ = 0;
   bool watched_ = true;
   bool failed_ = false;
   Request::Outcome failure_ = Request::Outcome::kOk;

@@ -70,10 +70,24 @@ bool SendFlow::OnGrant(MessageId message, const wire::Grant& grant) {
   if (ahead < 0) return messages_.begin() >= static_cast<uint64_t>(-ahead);
   if (ahead >= kMaxGrants) return false;
   const uint64_t index = messages_.begin() + static_cast<uint64_t>(ahead);
-  if (granted_[index % kMaxGrants]) return true;
-  granted_[index % kMaxGrants] = true;
-  grants_[index % kMaxGrants] = grant;
-  if (messages_.contains(index)) Admit(index);
+  wire::Grant& known = grants_[index % kMaxGrants];
+  if (!granted_[index % kMaxGrants]) {
+    granted_[index % kMaxGrants] = true;
+    known = grant;
+    if (messages_.contains(index)) Admit(index);
+    return true;
+  }
+  // It may have overtaken one that admits more.
+  if (grant.admitted_bytes <= known.admitted_bytes) return true;
+  known.admitted_bytes = grant.admitted_bytes;
+  if (!messages_.contains(index)) return true;
+  Message& admitted = messages_[index];
+  admitted.admitted_bytes = grant.admitted_bytes;
+  if (admitted.request != nullptr &&
+      admitted.sent_bytes <
+          std::min(admitted.admitted_bytes, admitted.bytes_to_send)) {
+    sendable_ |= Bit(index);
+  }
   return true;
 }
 
@@ -169,14 +183,18 @@ const SendFlow::Message* SendFlow::Find(MessageId message) const {
   return found.request == nullptr ? nullptr : &found;
 }
 
-// A message and its grant have met.
+// A message and its grant have met. What has no bytes to send needs none of
+// them admitted.
 void SendFlow::Admit(uint64_t index) {
   Message& message = messages_[index];
   const wire::Grant& grant = grants_[index % kMaxGrants];
   message.truncated = message.bytes > grant.capacity_bytes;
   message.target = grant.target;
   message.bytes_to_send = message.truncated ? 0 : message.bytes;
-  sendable_ |= Bit(index);
+  message.admitted_bytes = grant.admitted_bytes;
+  if (message.bytes_to_send == 0 || message.admitted_bytes > 0) {
+    sendable_ |= Bit(index);
+  }
 }
 
 void SendFlow::Finish(Message& message) {
@@ -237,7 +255,10 @@ wire::Cargo SendFlow::NextNew(uint32_t max_bytes) {
   cargo.length =
       std::min(max_bytes, message.bytes_to_send - message.sent_bytes);
   message.sent_bytes += cargo.length;
-  if (message.sent_bytes == message.bytes_to_send) sendable_ &= ~Bit(index);
+  if (message.sent_bytes >=
+      std::min(message.admitted_bytes, message.bytes_to_send)) {
+    sendable_ &= ~Bit(index);
+  }
   return cargo;
 }
 

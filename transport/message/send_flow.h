@@ -3,7 +3,8 @@
 // Knows: messages, grants, bytes.  Never: paths, numbers, time.
 //
 // Message m is the m-th request submitted. It may leave once the receiver's
-// m-th receive was granted. A message larger than its grant is not sent: one
+// m-th receive was granted, as far as it is admitted; a packet that admission
+// reaches into leaves whole. A message larger than its grant is not sent: one
 // empty cargo tells the receiver its size, and both requests end kTruncated.
 // Every cut lies on a multiple of wire::kCutBytes from the start of the
 // message; of kLineBytes where the far NIC may place some of its bytes.
@@ -50,7 +51,8 @@ class SendFlow {
 
   // B. What happened.
   void OnSubmitted(Request* request);
-  // False: a grant outside of the window, which no honest receiver sends.
+  // One that comes again may admit more, and never admits less. False: a grant
+  // outside of the window, which no honest receiver sends.
   bool OnGrant(MessageId message, const wire::Grant& grant);
   void OnSettled(const wire::Cargo& cargo, bool delivered);
   // The receiver has all messages before `first_open`, whatever acks are still
@@ -74,6 +76,7 @@ class SendFlow {
     uint32_t bytes_to_send = 0;  // ...and what of it travels: 0 if truncated.
     uint32_t sent_bytes = 0;     // Cut off so far, first copies.
     uint32_t settled_bytes = 0;
+    uint32_t admitted_bytes = 0;
     bool truncated = false;
     RemoteSlice target = {};
   };
@@ -92,7 +95,7 @@ class SendFlow {
   FlowId id_;
   MessageId first_;
   Ring<Message> messages_;  // The n-th submitted has index n.
-  // Bit per slot of messages_: granted, and not all of it has left.
+  // Bit per slot of messages_: granted, and not all that is admitted has left.
   uint64_t sendable_ = 0;
   static_assert(kMaxOpenMessages == 64, "one bit of sendable_ each");
   // Both by index modulo kMaxGrants, from messages_.begin() on.

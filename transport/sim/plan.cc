@@ -33,6 +33,7 @@ class Planner {
     DrawRounds();
     DrawEnds();
     DrawPeeks();
+    DrawAdmission();
     return std::move(plan_);
   }
 
@@ -70,6 +71,7 @@ class Planner {
   uint32_t DrawSize(int64_t budget_bytes);
   void DrawEnds();
   void DrawPeeks();
+  void DrawAdmission();
 
   Random random_;
   Plan plan_;
@@ -337,6 +339,15 @@ void Planner::DrawEnds() {
   }
 }
 
+// What a host believes of its ports need not be true.
+void Planner::DrawAdmission() {
+  for (HostOptions& host : plan_.hosts) {
+    if (random_.Chance(0.5)) {
+      host.config.port_mbps = static_cast<int>(Spread(1, 100'000));
+    }
+  }
+}
+
 std::string ToString(Duration d) {
   if (d == Duration::Max()) return "never";
   return absl::StrCat(static_cast<double>(d.nanos()) / 1e3, " us");
@@ -400,11 +411,11 @@ std::string ToString(const Plan& plan) {
         config.window_per, ", window ", config.window_bytes, ", target us ",
         config.target_delay_us, ", ack delay us ", config.ack_delay_us,
         ", rto min us ", config.rto_min_us, ", packet ", config.packet_bytes,
-        ", check ", config.checksum, ", peek ", config.peek_bytes, " front ",
-        host.datapath.front_bytes, "; entropies ", host.datapath.entropies,
-        ", mtu ", host.datapath.max_packet_bytes, ", burst ",
-        host.datapath.burst_packets, ", room ", host.datapath.room, ", defers ",
-        host.datapath.defers, "\n");
+        ", check ", config.checksum, ", port Mb/s ", config.port_mbps,
+        ", peek ", config.peek_bytes, " front ", host.datapath.front_bytes,
+        "; entropies ", host.datapath.entropies, ", mtu ",
+        host.datapath.max_packet_bytes, ", burst ", host.datapath.burst_packets,
+        ", room ", host.datapath.room, ", defers ", host.datapath.defers, "\n");
   }
   if (!plan.links.empty()) {
     std::string usual;

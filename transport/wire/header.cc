@@ -28,7 +28,7 @@ constexpr size_t kCheckOffset = 4;
 constexpr size_t kPathBytes = 2, kNumberBytes = 4;
 static_assert(kPrologueBytes + kPathBytes + kNumberBytes == kProbeHeaderBytes);
 static_assert(kPrologueBytes + 8 == kDataHeaderBytes);
-static_assert(kProbeHeaderBytes + 4 * 4 + 8 == kGrantHeaderBytes);
+static_assert(kProbeHeaderBytes + 4 * 4 + 8 + 2 == kGrantHeaderBytes);
 static_assert(kProbeHeaderBytes + 2 * 4 == kCloseHeaderBytes);
 static_assert(kGrantHeaderBytes <= kMaxHeaderBytes);
 static_assert(kDataHeaderBytes + kPayloadWordBytes <= kMaxHeaderBytes);
@@ -262,6 +262,11 @@ MessageId ExpandMessage(uint64_t low, MessageId expected) {
   return {expected.value + ahead - kHalf};
 }
 
+uint32_t UnitsOf(uint32_t admitted_bytes, uint32_t capacity_bytes) {
+  const uint32_t unit = AdmissionUnit(capacity_bytes);
+  return admitted_bytes / unit + (admitted_bytes % unit != 0);
+}
+
 // Only the last bytes of a message may end off the grid, none at all lie at its
 // beginning, and no byte lies where a u32 cannot count it.
 bool IsCutWell(const PacketHeader& header) {
@@ -317,6 +322,11 @@ inline size_t ReadHeader(std::span<const std::byte> in,
     header.grant.capacity_bytes = from.Take<uint32_t>();
     header.grant.target.key = from.Take<uint32_t>();
     header.grant.target.address = from.Take<uint64_t>();
+    const auto units = from.Take<uint16_t>();
+    const uint32_t capacity = header.grant.capacity_bytes;
+    if (units > UnitsOf(capacity, capacity)) return 0;
+    header.grant.admitted_bytes = static_cast<uint32_t>(std::min<uint64_t>(
+        uint64_t{units} * AdmissionUnit(capacity), capacity));
   }
   const size_t header_bytes = in.size() - from.left();
   if (Load<uint32_t>(in.data() + kCheckOffset) !=
@@ -391,6 +401,9 @@ size_t EncodePacket(const PacketHeader& header, PacketKey key,
     to.Put<uint32_t>(header.grant.capacity_bytes);
     to.Put<uint32_t>(header.grant.target.key);
     to.Put<uint64_t>(header.grant.target.address);
+    HAWSER_CHECK(header.grant.admitted_bytes <= header.grant.capacity_bytes);
+    to.Put<uint16_t>(static_cast<uint16_t>(
+        UnitsOf(header.grant.admitted_bytes, header.grant.capacity_bytes)));
   }
   const auto bytes = out.first(to.written());
   Store<uint32_t>(bytes.data() + kCheckOffset,

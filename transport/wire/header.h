@@ -27,7 +27,7 @@ namespace hawser::wire {
 
 // 0..15; the high half of the first byte. A bundle (wire/bundle.h) has 11
 // there, and packets of version 1 had 10.
-inline constexpr uint8_t kVersion = 3;
+inline constexpr uint8_t kVersion = 4;
 
 // Where a message may be cut: offsets travel in this unit, in bytes.
 inline constexpr uint32_t kCutBytes = 16;
@@ -59,11 +59,15 @@ struct Cargo {
 };
 static_assert(sizeof(Cargo) == 20);
 
-// The content of a kGrant, described from the current state when it leaves.
+// The content of a kGrant, described from the current state when it leaves. It
+// may be sent again, to admit more.
 struct Grant {
   uint32_t capacity_bytes = 0;  // Of the posted receive.
-  RemoteSlice target;           // key == 0: the host places the bytes. Else
-                                // the number of the memory's registration.
+  // So much of the message may leave, from its beginning on; no more than the
+  // capacity. Travels in units (AdmissionUnit), and so comes out rounded up.
+  uint32_t admitted_bytes = 0;
+  RemoteSlice target;  // key == 0: the host places the bytes. Else
+                       // the number of the memory's registration.
 };
 
 // One attempt at one cargo. Numbers are never reused.
@@ -153,7 +157,7 @@ inline constexpr size_t kMaxHeaderBytes = 40;
 inline constexpr size_t kDataHeaderBytes = 16;
 // More, if payload_checked or placed.
 inline constexpr size_t kPayloadWordBytes = 4;
-inline constexpr size_t kGrantHeaderBytes = 38;
+inline constexpr size_t kGrantHeaderBytes = 40;
 inline constexpr size_t kCloseHeaderBytes = 22;
 inline constexpr size_t kProbeHeaderBytes = 14;  // What follows is padding.
 inline constexpr size_t kAckBlockBytes = 16;     // And 8 for each word.
@@ -170,6 +174,14 @@ constexpr size_t HeaderBytes(CargoKind kind) {
       break;
   }
   return kProbeHeaderBytes;
+}
+
+// In what admitted_bytes travels: the least of kCutBytes, and its doubles, of
+// which 65535 make up the capacity.
+constexpr uint32_t AdmissionUnit(uint32_t capacity_bytes) {
+  uint32_t unit = kCutBytes;
+  while (capacity_bytes > uint64_t{unit} * UINT16_MAX) unit *= 2;
+  return unit;
 }
 
 // Derived by both sides from what each told the other in the handshake.
