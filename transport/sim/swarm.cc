@@ -424,8 +424,14 @@ void Run::CheckWindows() {
   for (int h = 0; h < sim_.hosts(); ++h) {
     const HostOptions& host = plan_.hosts[h];
     for (const auto& peer : sim_.engine(h).peers()) {
-      absl::flat_hash_map<const Window*, uint64_t> in_flight_bytes;
+      absl::flat_hash_map<const Window*, uint64_t> in_flight_bytes, asked_bytes;
       for (const Path& path : peer->paths) {
+        // A path that is open again may have been asked a second time, with a
+        // packet as large as those that it had lost.
+        asked_bytes[&path.window()] +=
+            kProbeBytes + (path.counts().times_suspect > 0
+                               ? host.datapath.max_packet_bytes
+                               : 0);
         in_flight_bytes[&path.window()] +=
             path.state() == Path::State::kOpen ? path.in_flight_bytes() : 0;
       }
@@ -438,7 +444,7 @@ void Run::CheckWindows() {
         const uint64_t most =
             std::max(window->bytes(), host.datapath.max_packet_bytes);
         if (host.config.congestion == "fixed_window" &&
-            bytes > most + kProbeBytes * window->paths()) {
+            bytes > most + asked_bytes[window]) {
           Complain(absl::StrCat("host ", h, " has ", bytes,
                                 " bytes in flight in a window of ",
                                 window->bytes()));
