@@ -305,5 +305,22 @@ TEST(Admission, the_nic_places__nothing_is_placed_twice) {
   }
 }
 
+// What has come for a GPU makes room only when it is there, and by then no
+// packet need be under way any more.
+TEST(Admission, the_nic_carries_to_a_gpu__grants_wait_for_no_packet) {
+  HostOptions host = Stingy(true);
+  host.datapath.gpu = true;
+  host.datapath.max_placed_bytes = 1;  // Nothing is placed.
+  host.datapath.carries_for = Duration::Micros(700);
+  World world(3, host);
+  Stream one(world, 1, 0, 4, 64 * 1024), other(world, 2, 0, 4, 64 * 1024);
+  ASSERT_TRUE(Finish(world, {&one, &other}));
+  one.ExpectAllOk();
+  other.ExpectAllOk();
+  EXPECT_GT(world.metrics(0).bytes_carried.value(), 7u * 64 * 1024);
+  EXPECT_GT(world.metrics(0).grants_raised.value(), 0u);
+  EXPECT_LT((world.sim.now() - Time()) / Duration::Millis(1), 20);
+}
+
 }  // namespace
 }  // namespace hawser::sim

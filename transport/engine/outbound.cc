@@ -69,7 +69,9 @@ void Engine::AdmitMore(FlowRecord& record, const wire::Cargo& came, bool last,
                        Time now) {
   if (!last || came.offset != 0) admission_.OnData(record, now);
   Admit(record, now);
-  if (record.ready()) PushGrant(record, now);
+  if (!record.ready()) return;
+  PushGrant(record, now);
+  Touch(*record.peer);  // What was carried came without a packet.
 }
 
 // The far side is not short of grants while several are out that it has not
