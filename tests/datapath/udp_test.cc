@@ -33,6 +33,21 @@
 
 #include "tests/datapath/loopback.h"
 
+namespace {
+
+// How often the datapath has set an option of a socket.
+thread_local int options_set = 0;
+
+}  // namespace
+
+// In place of the C library's, for this program.
+int setsockopt(int socket, int level, int option, const void* value,
+               socklen_t bytes) noexcept {
+  ++options_set;
+  return static_cast<int>(
+      syscall(SYS_setsockopt, socket, level, option, value, bytes));
+}
+
 namespace hawser {
 namespace {
 
@@ -722,6 +737,21 @@ TEST(UdpDatapathReceive, SaysHowLongAPacketHasWaited) {
     if (packets[0].waited >= kDelay / 2) return;
   }
   FAIL() << "no packet has waited";
+}
+
+// Whoever waits looks again and again, and pays for every system call.
+TEST(UdpDatapathReceive, WhereNothingWaitsPeekingIsNotStartedAgain) {
+  options_set = 0;
+  const auto plane = Make(LoopbackOptions("127.0.0.1"));
+  ASSERT_GT(options_set, 0);  // They are counted.
+  std::vector<RxPacket> out(8);
+  options_set = 0;
+  ASSERT_EQ(plane->Receive(out), 0u);
+  EXPECT_EQ(options_set, 0);
+  ASSERT_TRUE(plane->Peek().empty());
+  ASSERT_EQ(plane->Receive(out), 0u);
+  ASSERT_EQ(plane->Receive(out), 0u);
+  EXPECT_EQ(options_set, 0);
 }
 
 TEST(UdpDatapathReceiveDeathTest, MustBeRecycledFirst) {
