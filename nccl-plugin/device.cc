@@ -169,14 +169,26 @@ absl::Status Devices::Prepare(int traffic_class) {
     device->offer = std::move(offer);
     devices_.push_back(std::move(device));
   }
-  // What cannot work is better said now than at the first connection. Whether
-  // the NICs of the others reach GPUs, only they can tell.
+  // What cannot work is better said now than at the first connection.
+  auto first = Open(*devices_.front());
+  if (!first.ok()) return first.status();
+  devices_.front()->gpu_reach = (*first)->gpu_reach();
+  // Whether the NICs of the others reach GPUs, only they can tell. This process
+  // may never use them, so they are closed again, and one that does not open
+  // is somebody else's trouble until it does.
   for (const auto& device : devices_) {
-    const bool rdma = !device->offer.interfaces.front().rdma_device.empty();
-    if (device != devices_.front() && !rdma) break;
-    auto endpoint = Open(*device);
-    if (!endpoint.ok()) return endpoint.status();
-    device->gpu_reach = (*endpoint)->gpu_reach();
+    if (device == devices_.front() ||
+        device->offer.interfaces.front().rdma_device.empty()) {
+      continue;
+    }
+    if (auto endpoint = Open(*device); endpoint.ok()) {
+      device->gpu_reach = (*endpoint)->gpu_reach();
+    } else {
+      Log(nccl::LogLevel::kInfo,
+          absl::StrCat("device ", device->offer.name,
+                       " does not open: ", endpoint.status().message()));
+    }
+    device->endpoint.reset();
   }
   return absl::OkStatus();
 }
