@@ -251,7 +251,7 @@ void DpdkDatapath::Send(std::span<const TxPacket> batch) {
       ++counts_.sends_deferred;
     }
   }
-  Flush();
+  SendWaiting();
   // What waits may have nobody else to fetch it.
   if (!looped_.empty()) bell_.Keep(true);
   if (!waiting_.empty()) {
@@ -332,7 +332,7 @@ rte_mbuf* DpdkDatapath::WithOwnBytes(rte_mbuf* frame) {
   return frame;
 }
 
-void DpdkDatapath::Flush() {
+void DpdkDatapath::SendWaiting() {
   std::array<rte_mbuf*, kBatch> batch;
   while (!waiting_.empty()) {
     const auto count =
@@ -388,7 +388,7 @@ void DpdkDatapath::OnNews() {
     waiting_.Push(one.frame);
     return true;
   });
-  Flush();
+  SendWaiting();
 }
 
 void DpdkDatapath::SendNeighbourFrames(Time now) {
@@ -401,7 +401,7 @@ void DpdkDatapath::SendNeighbourFrames(Time now) {
     frame->pkt_len = frame->data_len;
     waiting_.Push(frame);
   }
-  Flush();
+  SendWaiting();
 }
 
 // --- Receiving -------------------------------------------------------------
@@ -412,7 +412,7 @@ size_t DpdkDatapath::Receive(std::span<RxPacket> out) {
   if (std::exchange(awaits_, false)) steering_.OnAwake(queue_->index());
   if (std::exchange(armed_, false)) queue_->Disarm();
   LookAfter(PortNow());
-  if (!waiting_.empty()) Flush();
+  if (!waiting_.empty()) SendWaiting();
   const size_t given = Fill(out);
   // An answer that is due goes at once; who asked for it waits.
   if (neighbours_.deadline() <= now_ || news_ != neighbours_.changes()) {

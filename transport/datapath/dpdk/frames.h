@@ -100,7 +100,7 @@ class DpdkDatapath final : public Datapath {
   rte_mbuf* LendPayload(rte_mbuf* frame, const MemorySlice& payload);
   rte_mbuf* WithOwnBytes(rte_mbuf* frame);
   void Drop(rte_mbuf* frame);
-  void Flush();
+  void SendWaiting();
   void LookAfter(Time now);
   void OnNews();  // Some neighbour has another address.
   void SendNeighbourFrames(Time now);
