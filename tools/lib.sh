@@ -116,14 +116,22 @@ jobs_here() {
   echo $((cores < memory_gib ? cores : memory_gib))
 }
 
-# build PRESET [TARGET...]: configures and builds in build/PRESET.
+# build PRESET [TARGET...]: configures and builds in build/PRESET. Waits for who
+# is at that already.
 build() {
-  local preset=$1 arguments=()
+  local preset=$1 arguments=() turn
   shift
+  mkdir -p "$HAWSER_ROOT/build"
+  exec {turn}>"$HAWSER_ROOT/build/.$preset.lock"
+  flock "$turn"
   if command -v ccache >/dev/null; then
     export CMAKE_CXX_COMPILER_LAUNCHER=ccache
   fi
   [ $# = 0 ] || arguments=(--target "$@")
+  local status=0
   (cd "$HAWSER_ROOT" && cmake --preset "$preset" &&
-    cmake --build --preset "$preset" -j "$(jobs_here)" "${arguments[@]}")
+    cmake --build --preset "$preset" -j "$(jobs_here)" "${arguments[@]}") ||
+    status=$?
+  exec {turn}>&-
+  return "$status"
 }
