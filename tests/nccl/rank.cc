@@ -39,10 +39,13 @@ int CountEntries(const char* folder) {
 int OpenDescriptors() { return CountEntries("/proc/self/fd"); }
 
 int Threads() {
-  // A sanitizer may start a thread of its own beside the program's first.
+  // A sanitizer may start a thread of its own beside the program's first, which
+  // is not to be counted itself.
   static const bool begun = [] {
-    std::thread([] {}).join();
-    return true;
+    pid_t first = 0;
+    std::thread([&first] { first = gettid(); }).join();
+    const std::string entry = "/proc/self/task/" + std::to_string(first);
+    return Until([&] { return access(entry.c_str(), F_OK) != 0; }, 2'000);
   }();
   return begun ? CountEntries("/proc/self/task") : 0;
 }
