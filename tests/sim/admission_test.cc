@@ -97,8 +97,8 @@ Incast RunIncast(int senders, const HostOptions& host, int messages = 64,
 }
 
 TEST(Admission, incast_of_eight__loses_nothing) {
-  const Incast free = RunIncast(8, Host(false));
-  const Incast admitted = RunIncast(8, Host(true));
+  const Incast free = RunIncast(8, Host(false), 32);
+  const Incast admitted = RunIncast(8, Host(true), 32);
   EXPECT_GT(free.lost, 0.001);
   EXPECT_EQ(admitted.lost, 0);
   EXPECT_LT(admitted.stretch, 1.03);
@@ -109,8 +109,8 @@ TEST(Admission, incast_of_eight__loses_nothing) {
 
 // They cannot all be told before they begin.
 TEST(Admission, incast_of_thirty_one__loses_little) {
-  const Incast free = RunIncast(31, Host(false), 32);
-  const Incast admitted = RunIncast(31, Host(true), 32);
+  const Incast free = RunIncast(31, Host(false), 12);
+  const Incast admitted = RunIncast(31, Host(true), 12);
   EXPECT_GT(free.lost, 0.01);
   EXPECT_LT(admitted.lost, free.lost / 2);
   EXPECT_LT(admitted.stretch, free.stretch);
