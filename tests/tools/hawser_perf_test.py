@@ -106,7 +106,7 @@ class Measures(unittest.TestCase):
         series = side["series"]
         self.assertEqual(series["period_ms"], 50)
         self.assertEqual(series["at_ms"], sorted(series["at_ms"]))
-        self.assertGreater(len(series["at_ms"]), 3)
+        self.assertGreaterEqual(len(series["at_ms"]), 1)
         for way in ("sent", "received"):
             if side[way] is None:
                 self.assertEqual(sum(series[way + "_bytes"]), 0)
