@@ -106,7 +106,7 @@ class Measures(unittest.TestCase):
         series = side["series"]
         self.assertEqual(series["period_ms"], 50)
         self.assertEqual(series["at_ms"], sorted(series["at_ms"]))
-        self.assertGreaterEqual(len(series["at_ms"]), 1)
+        self.assertGreater(len(series["at_ms"]), 3)
         for way in ("sent", "received"):
             if side[way] is None:
                 self.assertEqual(sum(series[way + "_bytes"]), 0)
@@ -206,7 +206,9 @@ class Measures(unittest.TestCase):
         self.assertIn("# round trip of 64 bytes", out)
 
     def test_sizes_at_the_edges(self):
-        for options in (("--size", 1, "--depth", 32), ("--size", "16M"),
+        for options in (("--size", 1, "--depth", 32),
+                        # Where a sanitizer looks at 16 MiB, it takes long.
+                        ("--size", "16M", "--duration", 4),
                         ("--latency", "--depth", 1, "--size", "300K"),
                         # The test ends while one is on its way.
                         ("--latency", "--depth", 1, "--size", "64M")):
