@@ -86,40 +86,29 @@ void Comms::Open(Bootstrap* bootstrap) {
                 sizeof(Handle));
   }
 
-  const auto deadline =
-      std::chrono::steady_clock::now() + std::chrono::seconds(shape_.timeout_s);
-  for (size_t missing = sends_.size() + recvs_.size(); missing > 0;) {
-    const size_t before = missing;
-    for (size_t i = 0; i < sends_.size(); ++i) {
-      SendComm& to = sends_[i];
-      if (to.plugin_comm == nullptr) {
-        // The same handle each time: a plugin may keep its state inside.
-        Require(
-            net_->Connect(shape_.device, handles[i].data(), &to.plugin_comm),
-            "connect", to);
-        if (to.plugin_comm != nullptr) {
-          RegisterSlots(&to);
-          --missing;
-        }
-      }
-      RecvComm& from = recvs_[i];
-      if (from.plugin_comm == nullptr) {
-        Require(net_->Accept(listens[i], &from.plugin_comm), "accept", from);
-        if (from.plugin_comm != nullptr) {
-          Require(net_->CloseListen(listens[i]), "closeListen", from);
-          RegisterSlots(&from);
-          --missing;
-        }
+  GoAround("connect and accept", bootstrap, [&](size_t i) {
+    size_t came = 0;
+    SendComm& to = sends_[i];
+    if (to.plugin_comm == nullptr) {
+      // The same handle each time: a plugin may keep its state inside.
+      Require(net_->Connect(shape_.device, handles[i].data(), &to.plugin_comm),
+              "connect", to);
+      if (to.plugin_comm != nullptr) {
+        RegisterSlots(&to);
+        ++came;
       }
     }
-    if (missing < before) continue;
-    sched_yield();
-    bootstrap->CheckAllHere();
-    if (std::chrono::steady_clock::now() > deadline) {
-      Fail("connect and accept: %zu of %zu comms not there after %d s", missing,
-           sends_.size() + recvs_.size(), shape_.timeout_s);
+    RecvComm& from = recvs_[i];
+    if (from.plugin_comm == nullptr) {
+      Require(net_->Accept(listens[i], &from.plugin_comm), "accept", from);
+      if (from.plugin_comm != nullptr) {
+        Require(net_->CloseListen(listens[i]), "closeListen", from);
+        RegisterSlots(&from);
+        ++came;
+      }
     }
-  }
+    return came;
+  });
   if (net_->has_marks()) Greet(bootstrap);
 }
 
@@ -134,39 +123,44 @@ void Comms::Greet(Bootstrap* bootstrap) {
   };
   std::vector<Greeting> out(sends_.size()), in(recvs_.size());
   const auto get_on = [&](const Comm& comm, Greeting* greeting,
-                          const auto& start) {
+                          const auto& start) -> size_t {
     if (greeting->done) return 0;
     if (greeting->request == nullptr) start(&greeting->request);
     if (greeting->request == nullptr) return 0;
     int done = 0, size = 0;
     Require(net_->Test(greeting->request, &done, &size), "test", comm);
     greeting->done = done != 0;
-    return done != 0 ? 1 : 0;
+    return greeting->done ? 1 : 0;
   };
+  GoAround("first messages", bootstrap, [&](size_t i) {
+    const RecvComm& from = recvs_[i];
+    const size_t came = get_on(from, &in[i], [&](void** request) {
+      Require(net_->Irecv(from.plugin_comm, from.slots.get(), from.slot_bytes,
+                          from.tag, from.region, /*marked=*/true, request),
+              "irecv", from);
+    });
+    const SendComm& to = sends_[i];
+    return came + get_on(to, &out[i], [&](void** request) {
+             Require(net_->Isend(to.plugin_comm, to.slots.get(), 0, to.tag,
+                                 to.region, request),
+                     "isend", to);
+           });
+  });
+}
+
+void Comms::GoAround(const char* what, Bootstrap* bootstrap,
+                     const std::function<size_t(size_t)>& visit) {
   const auto deadline =
       std::chrono::steady_clock::now() + std::chrono::seconds(shape_.timeout_s);
-  for (size_t missing = sends_.size() + recvs_.size(); missing > 0;) {
+  for (size_t missing = count(); missing > 0;) {
     const size_t before = missing;
-    for (size_t i = 0; i < sends_.size(); ++i) {
-      const RecvComm& from = recvs_[i];
-      missing -= get_on(from, &in[i], [&](void** request) {
-        Require(net_->Irecv(from.plugin_comm, from.slots.get(), from.slot_bytes,
-                            from.tag, from.region, /*marked=*/true, request),
-                "irecv", from);
-      });
-      const SendComm& to = sends_[i];
-      missing -= get_on(to, &out[i], [&](void** request) {
-        Require(net_->Isend(to.plugin_comm, to.slots.get(), 0, to.tag,
-                            to.region, request),
-                "isend", to);
-      });
-    }
+    for (size_t i = 0; i < sends_.size(); ++i) missing -= visit(i);
     if (missing < before) continue;
     sched_yield();
     bootstrap->CheckAllHere();
     if (std::chrono::steady_clock::now() > deadline) {
-      Fail("%zu of %zu first messages not there after %d s", missing,
-           sends_.size() + recvs_.size(), shape_.timeout_s);
+      Fail("%s: %zu of %zu comms not there after %d s", what, missing, count(),
+           shape_.timeout_s);
     }
   }
 }

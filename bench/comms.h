@@ -7,6 +7,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <cstdlib>
+#include <functional>
 #include <memory>
 #include <vector>
 
@@ -100,6 +101,11 @@ class Comms {
  private:
   void Open(Bootstrap* bootstrap);
   void Greet(Bootstrap* bootstrap);
+  // Visits each pair, sends_[i] and recvs_[i], again and again, until all have
+  // come: a visit returns how many of the two did in it. `what` they do is said
+  // where some take too long.
+  void GoAround(const char* what, Bootstrap* bootstrap,
+                const std::function<size_t(size_t)>& visit);
   void RegisterSlots(Comm* comm);
   void RegisterBuffer(Comm* comm, std::byte* bytes, size_t size, void** region);
   uint64_t Release(Comm* comm);
