@@ -1,5 +1,6 @@
 """Who is compared, and how each is made to do the same work."""
 
+import contextlib
 import os
 import shutil
 import tempfile
@@ -229,6 +230,37 @@ class MptcpStream(TcpStream):
         return parse.join_count(place.run_on("b", "cat", "/proc/net/netstat"))
 
 
+@contextlib.contextmanager
+def _ucx_perftest(place, environment, test, size_bytes, count, warmups):
+    """Within, both ends of it: (client, server)."""
+    port = free_port()
+    environment = {**environment, "UCX_WARN_UNUSED_ENV_VARS": "n"}
+    words = ("ucx_perftest", "-t", test, "-s", size_bytes, "-n", count,
+             "-w", warmups, "-p", port)
+    server = Child(place.words("b", *words), environment)
+    try:
+        wait_listening(server, port)
+        client = Child(place.words("a", words[0], place.address("b"),
+                                   *words[1:]), environment)
+        try:
+            yield client, server
+        finally:
+            client.end()
+    finally:
+        server.end()
+
+
+def _ucx_rows(client):
+    return [row for _, line in client.lines if (row := parse.ucx_row(line))]
+
+
+def _ucx_round_trips(rows):
+    if not rows:
+        raise parse.Unreadable("ucx_perftest printed no result")
+    # Its latency is one way: half a round trip.
+    return {"count": rows[-1][0], "p50_us": 2 * rows[-1][1]}
+
+
 class UcxStream:
     peer = machine.PEERS["ucx"]
     payload_bytes = 1448
@@ -258,33 +290,20 @@ class UcxStream:
         return result
 
     def _run(self, place, messages, limit_s):
-        port = free_port()
         environment = {"UCX_TLS": "tcp",
                        "UCX_NET_DEVICES": ",".join(
                            place.devices[:self._rails]),
                        "UCX_MAX_RNDV_RAILS": str(self._rails),
-                       "UCX_MAX_EAGER_RAILS": str(self._rails),
-                       "UCX_WARN_UNUSED_ENV_VARS": "n"}
-        words = ("ucx_perftest", "-t", "tag_bw", "-s", MESSAGE_BYTES, "-n",
-                 messages, "-w", _UCX_WARMUPS, "-p", port)
-        server = Child(place.words("b", *words), environment)
-        try:
-            wait_listening(server, port)
-            client = Child(place.words("a", words[0], place.address("b"),
-                                       *words[1:]), environment)
-            try:
-                status = client.wait(limit_s + _PATIENCE_S)
-                now = time.monotonic()
-                if status not in (None, 0):
-                    raise Failed(client.complaint())
-                if status == 0:
-                    server.wait(_PATIENCE_S)
-            finally:
-                client.end()
-        finally:
-            server.end()
-        rows = [row for _, line in client.lines
-                if (row := parse.ucx_row(line))]
+                       "UCX_MAX_EAGER_RAILS": str(self._rails)}
+        with _ucx_perftest(place, environment, "tag_bw", MESSAGE_BYTES,
+                           messages, _UCX_WARMUPS) as (client, server):
+            status = client.wait(limit_s + _PATIENCE_S)
+            now = time.monotonic()
+            if status not in (None, 0):
+                raise Failed(client.complaint())
+            if status == 0:
+                server.wait(_PATIENCE_S)
+        rows = _ucx_rows(client)
         if status == 0:
             result = parse.ucx_stream(rows[-1:], MESSAGE_BYTES)
         else:  # It hangs. What it did counts, over all of this time.
@@ -300,8 +319,7 @@ class UcxRdma:
     _WINDOW_MESSAGES = 400
 
     def __init__(self, transport, size_bytes):
-        self._environment = {"UCX_TLS": f"{transport},self",
-                             "UCX_WARN_UNUSED_ENV_VARS": "n"}
+        self._environment = {"UCX_TLS": f"{transport},self"}
         self._size = size_bytes
         self.name, self.title = f"ucx-{transport}", f"UCX {transport}"
 
@@ -309,34 +327,20 @@ class UcxRdma:
         return self.peer.missing()
 
     def measure(self, place, _duration_s):
-        rows, children = self._run(place, "tag_bw", self._size,
+        client, server = self._run(place, "tag_bw", self._size,
                                    self._WINDOW_MESSAGES)
-        return _with_cpu(parse.ucx_stream(rows[-1:], self._size), *children)
+        return _with_cpu(parse.ucx_stream(_ucx_rows(client)[-1:], self._size),
+                         client, server)
 
     def ping(self, place, _duration_s):
-        rows, _ = self._run(place, "tag_lat", PING_BYTES, _PERFTEST_PINGS)
-        # Its latency is one way: half a round trip.
-        return {"count": rows[-1][0], "p50_us": 2 * rows[-1][1]}
+        client, _ = self._run(place, "tag_lat", PING_BYTES, _PERFTEST_PINGS)
+        return _ucx_round_trips(_ucx_rows(client))
 
     def _run(self, place, test, size_bytes, count):
-        port = free_port()
-        words = ("ucx_perftest", "-t", test, "-s", size_bytes, "-n", count,
-                 "-w", _UCX_WARMUPS, "-p", port)
-        server = Child(place.words("b", *words), self._environment)
-        try:
-            wait_listening(server, port)
-            client = Child(place.words("a", words[0], place.address("b"),
-                                       *words[1:]), self._environment)
-            try:
-                client.finish(_PATIENCE_S)
-            finally:
-                client.end()
-        finally:
-            server.end()
-        rows = [row for _, line in client.lines if (row := parse.ucx_row(line))]
-        if not rows:
-            raise parse.Unreadable("ucx_perftest printed no result")
-        return rows, (client, server)
+        with _ucx_perftest(place, self._environment, test, size_bytes, count,
+                           _UCX_WARMUPS) as ends:
+            ends[0].finish(_PATIENCE_S)
+        return ends
 
 
 # ---------------------------------------------------------------------------
@@ -396,30 +400,14 @@ class UcxPing:
         return self.peer.missing()
 
     def measure(self, place, duration_s):
-        port = free_port()
-        environment = {"UCX_TLS": "tcp", "UCX_NET_DEVICES": place.devices[0],
-                       "UCX_WARN_UNUSED_ENV_VARS": "n"}
-        words = ("ucx_perftest", "-t", "tag_lat", "-s", PING_BYTES, "-n",
-                 self._COUNT, "-w", self._COUNT // 10, "-p", port)
-        server = Child(place.words("b", *words), environment)
-        try:
-            wait_listening(server, port)
-            client = Child(place.words("a", words[0], place.address("b"),
-                                       *words[1:]), environment)
-            try:
-                # Where both spin and others want the cores, it takes long; its
-                # rows until then are as good.
-                if client.wait(_UCX_STRETCH * duration_s) not in (None, 0):
-                    raise Failed(client.complaint())
-            finally:
-                client.end()
-        finally:
-            server.end()
-        rows = [row for _, line in client.lines if (row := parse.ucx_row(line))]
-        if not rows:
-            raise parse.Unreadable("ucx_perftest printed no result")
-        # Its latency is one way: half a round trip.
-        return {"count": rows[-1][0], "p50_us": 2 * rows[-1][1]}
+        environment = {"UCX_TLS": "tcp", "UCX_NET_DEVICES": place.devices[0]}
+        with _ucx_perftest(place, environment, "tag_lat", PING_BYTES,
+                           self._COUNT, self._COUNT // 10) as (client, _):
+            # Where both spin and others want the cores, it takes long; its
+            # rows until then are as good.
+            if client.wait(_UCX_STRETCH * duration_s) not in (None, 0):
+                raise Failed(client.complaint())
+        return _ucx_round_trips(_ucx_rows(client))
 
 
 # ---------------------------------------------------------------------------
