@@ -199,8 +199,9 @@ class Engine {
   uint32_t SafeBytes(const Peer& peer, const Path& path) const;
   void RefreshSendable(Peer& peer, Time now);  // Where it may have changed.
   void FindOpen(Peer& peer, Time now);
+  // `target`: of what is placed.
   void EncodeAndStage(const Peer& peer, const wire::PacketHeader& header,
-                      MemorySlice payload);
+                      MemorySlice payload, const RemoteSlice& target = {});
   void StagePacket(const Peer& peer, const Path& path,
                    std::span<const std::byte> header, MemorySlice payload);
   Stage& StageOf(const Peer& peer, const Path& path);

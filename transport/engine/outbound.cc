@@ -414,17 +414,9 @@ void Engine::SendPacket(Peer& peer, const Path& path, const FlowRecord* record,
           wire::CheckOf({payload.data, payload.length}, peer.tx_key);
     }
   }
-  if (header.cargo.placed) {
-    std::array<std::byte, wire::kMaxHeaderBytes> bytes;
-    const size_t size = wire::EncodePacket(header, peer.tx_key, bytes);
-    StageOf(peer, path)
-        .AddPlaced(peer.id, WayOf(peer, path).entropy,
-                   std::span(bytes).first(size), payload,
-                   record->send->Target(cargo));
-    metrics_.packets_sent.Add(1);
-    return;
-  }
-  EncodeAndStage(peer, header, payload);
+  EncodeAndStage(
+      peer, header, payload,
+      header.cargo.placed ? record->send->Target(cargo) : RemoteSlice{});
   if (cargo.resend) metrics_.packets_resent.Add(1);
 }
 
@@ -501,13 +493,13 @@ bool Engine::SendProbe(Peer& peer, Path& path, uint32_t bytes, Time now) {
 }
 
 void Engine::EncodeAndStage(const Peer& peer, const wire::PacketHeader& header,
-                            MemorySlice payload) {
+                            MemorySlice payload, const RemoteSlice& target) {
   metrics_.packets_sent.Add(1);
   const PathPlace& place = peer.places[header.path.value];
   Stage& stage = stages_[place.plane];
-  if (stage.MayBegin(peer.id, place.entropy, payload)) {
-    stage.End(wire::EncodePacket(header, peer.tx_key,
-                                 stage.Begin(peer.id, place.entropy, payload)));
+  if (header.cargo.placed || stage.MayBegin(peer.id, place.entropy, payload)) {
+    const auto bytes = stage.Begin(peer.id, place.entropy, payload, target);
+    stage.End(wire::EncodePacket(header, peer.tx_key, bytes));
     return;
   }
   std::array<std::byte, wire::kMaxHeaderBytes> bytes;

@@ -48,31 +48,18 @@ bool Stage::MayBegin(PeerId peer, uint16_t entropy, MemorySlice payload) const {
 }
 
 std::span<std::byte> Stage::Begin(PeerId peer, uint16_t entropy,
-                                  MemorySlice payload) {
+                                  MemorySlice payload,
+                                  const RemoteSlice& target) {
   static_assert(kSlotBytes >= wire::kMaxHeaderBytes);
   HAWSER_CHECK(count_ < kCapacity);
   Slot& slot = slots_[count_];
   slot.closed = true;
-  packets_[count_] = {peer, entropy, {}, payload, {}};
+  packets_[count_] = {peer, entropy, {}, payload, target};
   return slot.bytes;
 }
 
 void Stage::End(size_t header_bytes) {
   packets_[count_].header = std::span(slots_[count_].bytes).first(header_bytes);
-  ++count_;
-}
-
-void Stage::AddPlaced(PeerId peer, uint16_t entropy,
-                      std::span<const std::byte> header, MemorySlice payload,
-                      const RemoteSlice& target) {
-  HAWSER_CHECK(MakeRoom());
-  Slot& slot = slots_[count_];
-  slot.writer.Clear();
-  slot.writer.Append(header, {}, 0);
-  slot.closed = true;
-  packets_[count_] = {peer, entropy,
-                      std::span(slot.bytes).first(slot.writer.size()), payload,
-                      target};
   ++count_;
 }
 

@@ -34,18 +34,14 @@ class Stage {
   // `max_bytes`. Only after MakeRoom has said yes.
   void Add(PeerId peer, uint16_t entropy, std::span<const std::byte> header,
            MemorySlice payload, uint32_t max_bytes);
-  // What Add does with a payload that it does not copy, where nothing may be
-  // joined: Begin returns where kMaxHeaderBytes of a header may be written, and
-  // End is told how many were. Only after MakeRoom has said yes.
+  // A datagram by itself, whose payload is not copied: what has a target, and
+  // what Add would neither copy nor join to another, as MayBegin says. Begin
+  // returns where kMaxHeaderBytes of a header may be written, and End is told
+  // how many were. Only after MakeRoom has said yes.
   bool MayBegin(PeerId peer, uint16_t entropy, MemorySlice payload) const;
-  std::span<std::byte> Begin(PeerId peer, uint16_t entropy,
-                             MemorySlice payload);
+  std::span<std::byte> Begin(PeerId peer, uint16_t entropy, MemorySlice payload,
+                             const RemoteSlice& target = {});
   void End(size_t header_bytes);
-  // What has a target is by itself, and its payload is not copied here. Only
-  // after MakeRoom has said yes.
-  void AddPlaced(PeerId peer, uint16_t entropy,
-                 std::span<const std::byte> header, MemorySlice payload,
-                 const RemoteSlice& target);
   void Flush();
 
  private:
