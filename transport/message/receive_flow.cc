@@ -118,44 +118,40 @@ bool ReceiveFlow::Fits(const wire::Cargo& cargo, bool last,
 
 std::span<std::byte> ReceiveFlow::PlaceOf(const wire::Cargo& cargo,
                                           bool last) const {
-  const Message* message = Find(cargo.message);
-  if (message == nullptr || message->request->watched || cargo.length == 0 ||
-      IsGpu(message->request->memory.key)) {
-    return {};
-  }
-  const uint64_t index =
-      messages_.begin() + static_cast<uint64_t>(Ahead(cargo.message));
-  const Assembly& assembly = assemblies_[index % kMaxOpenMessages];
-  if (index >= next_grant_ || !Fits(cargo, last, *message, assembly) ||
+  const auto index = Find(cargo.message);
+  if (!index || *index >= next_grant_ || cargo.length == 0) return {};
+  const Message& message = messages_[*index];
+  const MemorySlice& memory = message.request->memory;
+  const Assembly& assembly = assemblies_[*index % kMaxOpenMessages];
+  if (message.request->watched || IsGpu(memory.key) ||
+      !Fits(cargo, last, message, assembly) ||
       assembly.Meets(cargo.offset, cargo.offset + cargo.length)) {
     return {};
   }
-  return {message->request->memory.data + cargo.offset, cargo.length};
+  return {memory.data + cargo.offset, cargo.length};
 }
 
 // Another copy may have come meanwhile, but this one was being written until
 // now, and the request has waited for it.
 ReceiveFlow::Placed ReceiveFlow::OnCarried(const wire::Cargo& cargo,
                                            bool last) {
-  if (Find(cargo.message) == nullptr) return Placed::kUnexpected;  // It failed.
-  const uint64_t index =
-      messages_.begin() + static_cast<uint64_t>(Ahead(cargo.message));
-  HAWSER_CHECK(messages_[index].carried > 0);
-  --messages_[index].carried;
+  const auto index = Find(cargo.message);
+  if (!index) return Placed::kUnexpected;  // It failed.
+  HAWSER_CHECK(messages_[*index].carried > 0);
+  --messages_[*index].carried;
   const Placed placed = Take(cargo, last, nullptr);
   // kUnexpected: an end has come since that lies before this piece, which is
   // the sender's mistake and no reason to wait for ever.
-  if (placed != Placed::kNew) FinishIfWhole(index);
+  if (placed != Placed::kNew) FinishIfWhole(*index);
   return placed;
 }
 
 void ReceiveFlow::OnSettled(const wire::Cargo& grant, bool delivered) {
   // A message that is done had its grant, whatever became of this one.
-  if (delivered || Find(grant.message) == nullptr) return;
-  const uint64_t index =
-      messages_.begin() + static_cast<uint64_t>(Ahead(grant.message));
-  HAWSER_CHECK(index < next_grant_);
-  lost_grants_ |= Bit(index);
+  const auto index = Find(grant.message);
+  if (delivered || !index) return;
+  HAWSER_CHECK(*index < next_grant_);
+  lost_grants_ |= Bit(*index);
 }
 
 void ReceiveFlow::OnFailed(Request::Outcome why) {
@@ -249,12 +245,13 @@ std::optional<wire::Cargo> ReceiveFlow::Next() {
 // Where the memory is not registered, the target stays empty and the host
 // places the bytes.
 wire::Grant ReceiveFlow::Describe(const wire::Cargo& grant) const {
-  const Message* message = Find(grant.message);
-  HAWSER_CHECK(message != nullptr);
-  const MemorySlice& memory = message->request->memory;
+  const auto index = Find(grant.message);
+  HAWSER_CHECK(index.has_value());
+  const Message& message = messages_[*index];
+  const MemorySlice& memory = message.request->memory;
   wire::Grant content;
   content.capacity_bytes = memory.length;
-  content.admitted_bytes = message->admitted_bytes;
+  content.admitted_bytes = message.admitted_bytes;
   if (memory.key != 0) {
     content.target = {reinterpret_cast<uint64_t>(memory.data), memory.key};
   }
@@ -262,9 +259,9 @@ wire::Grant ReceiveFlow::Describe(const wire::Cargo& grant) const {
 }
 
 MemorySlice ReceiveFlow::Place(const wire::Cargo& cargo) const {
-  const Message* message = Find(cargo.message);
-  HAWSER_CHECK(message != nullptr);
-  const MemorySlice& memory = message->request->memory;
+  const auto index = Find(cargo.message);
+  HAWSER_CHECK(index.has_value());
+  const MemorySlice& memory = messages_[*index].request->memory;
   HAWSER_CHECK(cargo.offset + uint64_t{cargo.length} <= memory.length);
   return {memory.data + cargo.offset, cargo.length, memory.key};
 }
@@ -277,13 +274,14 @@ int64_t ReceiveFlow::Ahead(MessageId message) const {
   return static_cast<int32_t>(message.value - IdOf(messages_.begin()).value);
 }
 
-const ReceiveFlow::Message* ReceiveFlow::Find(MessageId message) const {
+std::optional<uint64_t> ReceiveFlow::Find(MessageId message) const {
   // A message behind the window becomes an index beyond any window.
   const uint64_t index =
       messages_.begin() + static_cast<uint64_t>(Ahead(message));
-  if (!messages_.contains(index)) return nullptr;
-  const Message& found = messages_[index];
-  return found.request == nullptr ? nullptr : &found;
+  if (!messages_.contains(index) || messages_[index].request == nullptr) {
+    return std::nullopt;
+  }
+  return index;
 }
 
 void ReceiveFlow::Begin(Message& message) {

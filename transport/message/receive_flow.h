@@ -96,8 +96,9 @@ class ReceiveFlow {
   };
 
   MessageId IdOf(uint64_t index) const;
-  int64_t Ahead(MessageId message) const;        // Of the oldest open one.
-  const Message* Find(MessageId message) const;  // nullptr: not open.
+  int64_t Ahead(MessageId message) const;  // Of the oldest open one.
+  // Its index; nullopt: it is not open.
+  std::optional<uint64_t> Find(MessageId message) const;
   // What does not fit would be our peer's mistake; the buffer does not pay for
   // it.
   static bool Fits(const wire::Cargo& cargo, bool last, const Message& message,
