@@ -418,14 +418,10 @@ Request* Engine::Flush(FlowRecord& record, const MemorySlice& memory) {
   }
   for (size_t i = 0; i < record.flushes->size(); ++i) {
     FlushRequest& flush = (*record.flushes)[i];
-    Request& request = flush.request;
-    if (request.state.load(std::memory_order_acquire) !=
-        Request::State::kFree) {
+    if (!flush.request.Start(static_cast<uint8_t>(i), memory,
+                             /*is_watched=*/false)) {
       continue;
     }
-    request.slot = static_cast<uint8_t>(i);
-    request.memory = memory;
-    request.state.store(Request::State::kSubmitted, std::memory_order_relaxed);
     flush.planes = planes_.size();
     flush.ok = true;
     for (uint16_t plane = 0; plane < planes_.size(); ++plane) {
@@ -433,7 +429,7 @@ Request* Engine::Flush(FlowRecord& record, const MemorySlice& memory) {
           AddErrand({.record = &record, .plane = plane, .flush = &flush}),
           memory);
     }
-    return &request;
+    return &flush.request;
   }
   return nullptr;
 }

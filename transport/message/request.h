@@ -35,6 +35,16 @@ struct Request {
   MemorySlice memory;        // Borrowed from the application until kDone.
   uint32_t bytes_moved = 0;  // Valid at kDone.
 
+  // The application's first touch. False: it is not free.
+  bool Start(uint8_t index, MemorySlice of, bool is_watched) {
+    if (state.load(std::memory_order_acquire) != State::kFree) return false;
+    slot = index;
+    memory = of;
+    watched = is_watched;
+    state.store(State::kSubmitted, std::memory_order_relaxed);
+    return true;
+  }
+
   // The engine's last touch.
   void Finish(Outcome how, uint32_t bytes) {
     outcome = how;
@@ -61,16 +71,8 @@ struct RequestQueue : InboxEntry {
     for (uint32_t i = 0; i < kSlots; ++i) {
       const uint32_t slot = (next_slot + i) % kSlots;
       Request& request = slots[slot];
-      if (request.state.load(std::memory_order_acquire) !=
-          Request::State::kFree) {
-        continue;
-      }
+      if (!request.Start(static_cast<uint8_t>(slot), memory, watched)) continue;
       next_slot = slot + 1;
-      request.slot = static_cast<uint8_t>(slot);
-      request.memory = memory;
-      request.watched = watched;
-      request.state.store(Request::State::kSubmitted,
-                          std::memory_order_relaxed);
       submitted.Push(request.slot);  // Has room: one place for each slot.
       return &request;
     }
