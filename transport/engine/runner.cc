@@ -19,6 +19,7 @@
 #include <array>
 #include <cerrno>
 #include <cstring>
+#include <span>
 #include <system_error>
 
 #include "absl/strings/str_cat.h"
@@ -43,6 +44,16 @@ absl::Status Pin(pthread_t thread, uint16_t index, int first_core) {
   return absl::InvalidArgumentError(
       absl::StrCat("HAWSER_FIRST_CORE=", first_core, ": engine ", index,
                    " cannot be pinned to core ", core, ": ", strerror(error)));
+}
+
+// Until one of them is readable, or it is so late.
+void WaitFor(std::span<pollfd> any, Time until) {
+  const Time now = MonotonicNow();
+  if (until <= now) return;
+  const Duration left = until - now < kSleepMost ? until - now : kSleepMost;
+  const timespec timeout = {left.nanos() / 1'000'000'000,
+                            left.nanos() % 1'000'000'000};
+  ppoll(any.data(), any.size(), &timeout, nullptr);
 }
 
 }  // namespace
@@ -170,16 +181,12 @@ void Runner::Await(Time until) {
   }
   if (sleeps_beyond(std::max(turn->next, assisted_until()))) Wake();
   if (turn->worked) return;
-  const Duration left = std::min(turn->next, until) - MonotonicNow();
-  if (left <= Duration()) return;
-  const timespec timeout = {left.nanos() / 1'000'000'000,
-                            left.nanos() % 1'000'000'000};
   std::array<pollfd, wire::kMaxPlanes> planes;
   size_t count = 0;
   for (const auto& plane : planes_) {
     planes[count++] = {plane->poll_fd(), POLLIN, 0};
   }
-  ppoll(planes.data(), count, &timeout, nullptr);
+  WaitFor(std::span(planes).first(count), std::min(turn->next, until));
 }
 
 Time Runner::assisted_until() const {
@@ -244,13 +251,9 @@ void Runner::Sleep(Time until, bool watch_planes) {
       watch_planes && (!engine_->inbox().empty() ||
                        look_again_.load(std::memory_order_seq_cst) ||
                        (!lingers_ && stop_.load(std::memory_order_seq_cst)));
-  const Time now = MonotonicNow();
   wakers_[0].revents = 0;
-  if (!called && until > now) {
-    const Duration left = until - now < kSleepMost ? until - now : kSleepMost;
-    const timespec timeout = {left.nanos() / 1'000'000'000,
-                              left.nanos() % 1'000'000'000};
-    ppoll(wakers_.data(), watch_planes ? wakers_.size() : 1, &timeout, nullptr);
+  if (!called) {
+    WaitFor(std::span(wakers_).first(watch_planes ? wakers_.size() : 1), until);
   }
   sleeps_until_.store(kAwake, std::memory_order_seq_cst);
   if (wakers_[0].revents & POLLIN) {
