@@ -375,8 +375,8 @@ size_t EncodePacket(const PacketHeader& header, PacketKey key,
   HAWSER_CHECK(header.path.value < kMaxPaths);
   const Cargo& cargo = header.cargo;
   const bool data = cargo.kind == CargoKind::kData;
+  HAWSER_CHECK(!data || IsCutWell(header));
   if (data && !header.payload_checked && !cargo.placed) {
-    HAWSER_CHECK(IsCutWell(header));
     return EncodePlainData(header, key, out.data());
   }
   Writer to(out.first<kMaxHeaderBytes>());
@@ -384,7 +384,6 @@ size_t EncodePacket(const PacketHeader& header, PacketKey key,
       static_cast<PacketKind>(cargo.kind), SpanAndFlags(header),
       data ? static_cast<uint16_t>(cargo.flow.value) : header.peer.value, to);
   if (data) {
-    HAWSER_CHECK(IsCutWell(header));
     to.Put<uint64_t>(PlaceOf(header));
     HAWSER_CHECK(!header.payload_checked || !cargo.placed);
     if (header.payload_checked) to.Put<uint32_t>(header.payload_check);
