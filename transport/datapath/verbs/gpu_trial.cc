@@ -13,12 +13,9 @@
 #include <memory>
 #include <vector>
 
-#include "transport/datapath/verbs/cuda.h"
-
 namespace hawser {
 namespace {
 
-constexpr size_t kTriedBytes = 4096;
 constexpr int kPatienceMs = 250;
 
 // All that the carrier was given is done, and well.
@@ -69,12 +66,11 @@ RegionHolder PinMemory(ibv_pd* domain, const Memory& memory) {
       reinterpret_cast<uint64_t>(memory.data), memory.dmabuf, kAccess));
 }
 
-GpuReach TryGpu(ibv_pd* domain, Carrier& carrier, std::string* why) {
+GpuReach TryGpu(ibv_pd* domain, Carrier& carrier, const GpuBuffer& buffer,
+                std::string* why) {
   GpuReach reach;
   std::string missing;
-  const auto buffer = GpuBuffer::Make(kTriedBytes, &missing);
-  if (buffer == nullptr) return reach;
-  Memory memory = {buffer->data(), kTriedBytes, MemoryKind::kGpu};
+  Memory memory = {buffer.data(), kTriedBytes, MemoryKind::kGpu};
   const auto judge = [&](const char* way, std::byte sign) {
     RegionHolder region;
     if (missing.empty()) {
@@ -82,14 +78,14 @@ GpuReach TryGpu(ibv_pd* domain, Carrier& carrier, std::string* why) {
       if (region == nullptr) missing = VerbsError("the NIC refuses it", errno);
     }
     if (region != nullptr) {
-      const char* const failed = Try(domain, carrier, *buffer, *region, sign);
+      const char* const failed = Try(domain, carrier, buffer, *region, sign);
       if (failed != nullptr) missing = failed;
     }
     *why += std::string(why->empty() ? "memory of GPUs " : ", ") + way +
             (missing.empty() ? ": yes" : ": no, " + missing);
     return missing.empty();
   };
-  memory.dmabuf = buffer->Share(&missing);
+  memory.dmabuf = buffer.Share(&missing);
   reach.by_dmabuf = judge("by dma-buf", std::byte{0x5a});
   if (memory.dmabuf >= 0) close(memory.dmabuf);
   memory.dmabuf = -1;

@@ -482,7 +482,10 @@ void VerbsDatapath::AskForKeys() {
 void VerbsDatapath::MakeCarrier(std::string* choice) {
   if (!has_lanes() || !options_.gpus) return;
   PairRoute route;
-  std::string why;
+  std::string why, no_gpu;
+  // Most hosts of this datapath may have none, and need no queue pair for it.
+  const auto buffer = GpuBuffer::Make(kTriedBytes, &no_gpu);
+  if (buffer == nullptr) return;
   auto carrier = std::make_unique<Carrier>();
   if (!RouteToItself(context_.get(), options_.port, options_.gid_index,
                      &route)) {
@@ -491,7 +494,7 @@ void VerbsDatapath::MakeCarrier(std::string* choice) {
   route.service_level = options_.service_level;
   if (carrier->Make(context_.get(), domain_.get(), channel_.get(), route,
                     &why)) {
-    gpu_reach_ = TryGpu(domain_.get(), *carrier, &why);
+    gpu_reach_ = TryGpu(domain_.get(), *carrier, *buffer, &why);
   }
   if (gpu_reach_.any()) carrier_ = std::move(carrier);
   if (!why.empty()) *choice += (choice->empty() ? "" : "; ") + why;
