@@ -568,7 +568,7 @@ bool Port::MakePool(const rte_eth_dev_info& device, std::string* error) {
   const uint32_t waiting = queues() > 1 ? Steering::kWaiting : 0;
   const auto buffers = static_cast<uint32_t>(
       queues() * (rx_frames_ + tx_frames_ + driver_buffers_ + waiting +
-                  PortQueue::kHeld + 32));
+                  PortQueue::kHeld + PortQueue::kSpares));
   const auto bytes = static_cast<uint16_t>(
       std::min<uint32_t>((buffer_bytes_ + 63) / 64 * 64, UINT16_MAX));
   char name[RTE_MEMPOOL_NAMESIZE];
