@@ -98,10 +98,15 @@ try_packages() {
   is_offered "${missing[0]}" ||
     as_root apt-get -o DPkg::Lock::Timeout=300 update >/dev/null 2>&1 \
       </dev/null || true
+  local offered=()
   for package in "${missing[@]}"; do
-    is_offered "$package" || continue
-    apt_install "$package" >/dev/null 2>&1 || true
+    ! is_offered "$package" || offered+=("$package")
   done
+  # All at once is faster; where one cannot be had, the others still can.
+  [ ${#offered[@]} = 0 ] || apt_install "${offered[@]}" >/dev/null 2>&1 ||
+    for package in "${offered[@]}"; do
+      apt_install "$package" >/dev/null 2>&1 || true
+    done
 }
 
 is_offered() { [ -n "$(apt-cache madison "$1" 2>/dev/null)" ]; }

@@ -5,7 +5,7 @@
 namespace hawser {
 namespace {
 
-Config Loopback(const char* datapath) {
+Config OverLoopback(const char* datapath) {
   Config config;
   config.datapath = datapath;
   config.interfaces = "=lo";
@@ -13,7 +13,7 @@ Config Loopback(const char* datapath) {
 }
 
 TEST(FindPlanes, UdpIsSockets) {
-  const auto planes = FindPlanes(Loopback("udp"));
+  const auto planes = FindPlanes(OverLoopback("udp"));
   ASSERT_TRUE(planes.ok()) << planes.status();
   EXPECT_EQ(planes->datapath, "udp");
   EXPECT_EQ(planes->why, "");
@@ -25,7 +25,7 @@ TEST(FindPlanes, UdpIsSockets) {
 // No such device exists anywhere: not for want of libibverbs, not for want of
 // hardware, and not because it is of software.
 TEST(FindPlanes, AutoSaysWhyItIsNotVerbs) {
-  Config config = Loopback("auto");
+  Config config = OverLoopback("auto");
   config.verbs_ports = "=no-such-device";
   const auto planes = FindPlanes(config);
   ASSERT_TRUE(planes.ok()) << planes.status();
@@ -34,7 +34,7 @@ TEST(FindPlanes, AutoSaysWhyItIsNotVerbs) {
 }
 
 TEST(FindPlanes, VerbsIsNotReplaced) {
-  Config config = Loopback("verbs");
+  Config config = OverLoopback("verbs");
   config.verbs_ports = "=no-such-device";
   const auto planes = FindPlanes(config);
   ASSERT_FALSE(planes.ok());

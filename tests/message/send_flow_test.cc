@@ -15,7 +15,7 @@ using Outcome = Request::Outcome;
 using State = Request::State;
 using wire::Cargo;
 
-constexpr FlowId kOurs{3};
+constexpr FlowId kFlow{3};
 
 // A flow and the requests that were given to it. The memory is never read, so
 // all share the same.
@@ -48,7 +48,7 @@ class SendFlowTest : public testing::Test {
     EXPECT_TRUE(cargo.has_value());
     if (!cargo.has_value()) return {};
     EXPECT_EQ(cargo->kind, wire::CargoKind::kData);
-    EXPECT_EQ(cargo->flow, kOurs);
+    EXPECT_EQ(cargo->flow, kFlow);
     EXPECT_LE(cargo->length, max_bytes);
     return *cargo;
   }
@@ -75,10 +75,10 @@ class SendFlowTest : public testing::Test {
 
   std::byte memory_[1];
   std::deque<Request> requests_;
-  SendFlow flow_{kOurs};
+  SendFlow flow_{kFlow};
 };
 
-TEST_F(SendFlowTest, id__as_given) { EXPECT_EQ(flow_.id(), kOurs); }
+TEST_F(SendFlowTest, id__as_given) { EXPECT_EQ(flow_.id(), kFlow); }
 
 TEST_F(SendFlowTest, full__until_the_front_is_done) {
   for (uint32_t i = 0; i < SendFlow::kMaxOpenMessages; ++i) {
@@ -514,7 +514,7 @@ TEST_F(SendFlowTest, Next__lines_where_the_far_nic_may_place) {
 
 TEST_F(SendFlowTest, Next__ids_wrap) {
   constexpr MessageId kFirst{0xffffffffu - 100};
-  flow_ = SendFlow(kOurs, kFirst);
+  flow_ = SendFlow(kFlow, kFirst);
   EXPECT_FALSE(Grant(kFirst.value - 1, 10));
   for (uint32_t i = 0; i < 300; ++i) {
     const uint32_t id = kFirst.value + 2 * i;

@@ -10,7 +10,6 @@
 namespace hawser::sim {
 namespace {
 
-constexpr uint32_t kMessage = 256 * 1024;
 constexpr Rate kPort = Rate::GigabitsPerSecond(10);
 
 // Their ports take 10 Gb/s, which they know.
@@ -269,8 +268,10 @@ TEST(Admission, a_lone_sender__costs_nothing) {
 TEST(Admission, one_of_several__is_not_slowed) {
   for (const uint32_t bytes : {100u, 10'000u, kMessage}) {
     for (const uint32_t more : {0u, 1'000'000u}) {
-      const Alone free = RunAlone(4, false, bytes, 200, bytes + more);
-      const Alone alone = RunAlone(4, true, bytes, 200, bytes + more);
+      // More than are posted before it shows itself.
+      const int messages = bytes < kMessage ? 200 : 2 * RequestQueue::kSlots;
+      const Alone free = RunAlone(4, false, bytes, messages, bytes + more);
+      const Alone alone = RunAlone(4, true, bytes, messages, bytes + more);
       // Of a new flow it is not known how much of a buffer a message takes.
       EXPECT_LT(alone.took - free.took,
                 free.took / 100 + Duration::Micros(more > 0 ? 30 : 1))

@@ -13,7 +13,6 @@ namespace {
 
 using ::testing::HasSubstr;
 
-constexpr uint32_t kMessage = 256 * 1024;
 constexpr Duration kPeerTimeout = Duration::Millis(1000);
 
 // Detection comes a little after the timeout: whatever was in the network when

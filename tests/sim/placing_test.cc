@@ -13,8 +13,6 @@
 namespace hawser::sim {
 namespace {
 
-constexpr uint32_t kMessage = 256 * 1024;
-
 HostOptions PlacingHost() {
   HostOptions host = UsualHost();
   host.config.packet_bytes = 4096;

@@ -8,8 +8,6 @@
 namespace hawser::sim {
 namespace {
 
-constexpr uint32_t kMessage = 256 * 1024;
-
 // Two planes with `paths` / 2 ways each.
 HostOptions TwoPlanes(int paths) {
   HostOptions host = UsualHost();

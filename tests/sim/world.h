@@ -14,6 +14,9 @@
 
 namespace hawser::sim {
 
+// Bytes of a message where its size is of no matter.
+inline constexpr uint32_t kMessage = 256 * 1024;
+
 using Outcome = Request::Outcome;
 
 inline constexpr std::byte kUntouched{0xc5};

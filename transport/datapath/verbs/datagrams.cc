@@ -28,12 +28,6 @@ namespace hawser {
 namespace {
 
 constexpr uint32_t kGrhBytes = 40;
-constexpr uint8_t kEct0 = 0x02;  // "I understand ECN" (RFC 3168, section 5).
-constexpr uint8_t kCe = 0x03;
-constexpr uint8_t kEcnBits = 0x03;
-// Routers count it down; as Linux's own default.
-constexpr uint8_t kHopLimit = 64;
-constexpr uint32_t kFlowLabels = 1 << 20;  // RFC 6437: 20 bits.
 
 // A PlaneAddress of ours: kind, LID (2 bytes), queue pair (4), GID (16).
 constexpr std::byte kAddressKind{0x75};
@@ -42,11 +36,6 @@ constexpr uint32_t kMinPacketBytes = 256;
 
 // A send queue's completion says up to where in it all has left.
 constexpr int kSenderShift = 48;
-
-bool IsIpv4(const ibv_gid& gid) {
-  return gid.global.subnet_prefix == 0 && gid.raw[8] == 0 && gid.raw[9] == 0 &&
-         gid.raw[10] == 0xff && gid.raw[11] == 0xff;
-}
 
 }  // namespace
 

@@ -12,10 +12,15 @@ namespace hawser {
 namespace {
 
 constexpr size_t kLineBytes = 64;
-constexpr uint8_t kTimeout = 14;  // 67 ms.
-constexpr uint8_t kRetries = 1;
+constexpr uint8_t kFewRetries = 1;
 
 }  // namespace
+
+bool IsIpv4(const ibv_gid& gid) {
+  static constexpr uint8_t kMapped[12] = {0, 0, 0, 0, 0,    0,
+                                          0, 0, 0, 0, 0xff, 0xff};
+  return std::memcmp(gid.raw, kMapped, sizeof kMapped) == 0;
+}
 
 std::string VerbsError(const std::string& what, int error) {
   return what + ": " + std::strerror(error);
@@ -76,8 +81,8 @@ bool ConnectPair(ibv_qp* pair, const PairRoute& route) {
   to.ah_attr.dlid = route.lid;
   to.ah_attr.sl = route.service_level;
   to.ah_attr.port_num = route.port;
-  to.timeout = kTimeout;
-  to.retry_cnt = kRetries;
+  to.timeout = kAnswerTimeout;
+  to.retry_cnt = kFewRetries;
   to.max_rd_atomic = to.max_dest_rd_atomic = 1;
   return step(to, IBV_QPS_INIT,
               IBV_QP_PKEY_INDEX | IBV_QP_PORT | IBV_QP_ACCESS_FLAGS, 0) &&

@@ -6,6 +6,7 @@
 #include <infiniband/verbs.h>
 
 #include <cstddef>
+#include <cstdint>
 #include <memory>
 #include <span>
 #include <string>
@@ -28,6 +29,22 @@ using ChannelHolder = VerbsHolder<ibv_comp_channel, &ibv_destroy_comp_channel>;
 using PairHolder = VerbsHolder<ibv_qp, &ibv_destroy_qp>;
 using SharedReceivesHolder = VerbsHolder<ibv_srq, &ibv_destroy_srq>;
 using HandleHolder = VerbsHolder<ibv_ah, &ibv_destroy_ah>;
+
+// Of the IP header that a device writes and shows (RFC 3168, section 5).
+inline constexpr uint8_t kEct0 = 0x02;  // "I understand ECN".
+inline constexpr uint8_t kCe = 0x03;
+inline constexpr uint8_t kEcnBits = 0x03;
+// Routers count it down; as Linux's own default.
+inline constexpr uint8_t kHopLimit = 64;
+inline constexpr uint32_t kFlowLabels = 1 << 20;  // RFC 6437: 20 bits.
+
+// How long a device over rc waits for an answer: 4.096 us * 2^14 = 67 ms.
+inline constexpr uint8_t kAnswerTimeout = 14;
+// How long a device that is tried may take to deliver what it was given.
+inline constexpr int kTrialPatienceMs = 250;
+
+// An IPv4 address, mapped into IPv6 (RFC 4291, section 2.5.5.2).
+bool IsIpv4(const ibv_gid& gid);
 
 // "what: why", where the system just gave `error`.
 std::string VerbsError(const std::string& what, int error);

@@ -16,11 +16,9 @@
 namespace hawser {
 namespace {
 
-constexpr int kPatienceMs = 250;
-
 // All that the carrier was given is done, and well.
 bool Await(Carrier& carrier, size_t jobs) {
-  for (int waited_ms = 0; waited_ms < kPatienceMs;) {
+  for (int waited_ms = 0; waited_ms < kTrialPatienceMs;) {
     Carried carried;
     if (carrier.Take(&carried)) {
       if (!carried.ok) return false;

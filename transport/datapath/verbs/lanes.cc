@@ -22,14 +22,9 @@
 namespace hawser {
 namespace {
 
-constexpr uint8_t kEct0 = 0x02;
-constexpr uint8_t kEcnBits = 0x03;
-constexpr uint8_t kHopLimit = 64;
-constexpr uint32_t kFlowLabels = 1 << 20;
-// rc: how long the device waits for an answer, 4.096 us * 2^14 = 67 ms, and how
-// often it tries again before the queue pair breaks. Another path is the better
-// answer to a silent one, so not often; for rxe, 7 would mean for ever.
-constexpr uint8_t kTimeout = 14;
+// rc: how often the device waits for an answer anew before the queue pair
+// breaks. Another path is the better answer to a silent one, so not often; for
+// rxe, 7 would mean for ever.
 constexpr uint8_t kRetries = 2;
 constexpr uint8_t kReceiverNotReadyRetries = 7;  // For ever: it is alive.
 constexpr uint8_t kReceiverNotReadyTimer = 1;    // 10 us.
@@ -153,7 +148,7 @@ bool VerbsDatapath::Connect(ibv_qp* pair, const Peer& peer, uint32_t far_pair,
   if (ibv_modify_qp(pair, &to, mask) != 0) return false;
   if (!sends) return true;
   to.qp_state = IBV_QPS_RTS;
-  to.timeout = kTimeout;
+  to.timeout = kAnswerTimeout;
   to.retry_cnt = kRetries;
   to.rnr_retry = kReceiverNotReadyRetries;
   mask = IBV_QP_STATE | IBV_QP_SQ_PSN;

@@ -11,6 +11,8 @@
 #include <memory>
 #include <optional>
 
+#include "transport/datapath/verbs/device.h"
+
 namespace hawser {
 namespace {
 
@@ -40,12 +42,6 @@ std::string FirstLine(const std::string& file) {
 std::string RealPath(const std::string& path) {
   char resolved[PATH_MAX];
   return realpath(path.c_str(), resolved) == nullptr ? "" : resolved;
-}
-
-bool IsIpv4(const ibv_gid& gid) {
-  static constexpr uint8_t kMapped[12] = {0, 0, 0, 0, 0,    0,
-                                          0, 0, 0, 0, 0xff, 0xff};
-  return std::memcmp(gid.raw, kMapped, sizeof kMapped) == 0;
 }
 
 bool IsLinkLocal(const ibv_gid& gid) {  // RFC 4291, section 2.5.6.

@@ -23,7 +23,6 @@
 namespace hawser {
 namespace {
 
-constexpr int kPatienceMs = 250;
 constexpr uint32_t kSign = 0x48575250;  // The immediate value of the write.
 
 // Two queue pairs of one device, and what one writes to the other.
@@ -117,7 +116,7 @@ bool Trial::Arrived() {
   pollfd readable = {channel_->fd, POLLIN, 0};
   int ready;
   do {
-    ready = poll(&readable, 1, kPatienceMs);
+    ready = poll(&readable, 1, kTrialPatienceMs);
   } while (ready < 0 && errno == EINTR);
   if (ready > 0) {
     ibv_cq* queue = nullptr;

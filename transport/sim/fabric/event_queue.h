@@ -14,18 +14,14 @@
 #include <algorithm>
 #include <array>
 #include <cstdint>
-#include <limits>
 #include <queue>
 #include <vector>
 
 #include "transport/base/check.h"
 #include "transport/base/fifo.h"
+#include "transport/sim/fabric/picos.h"
 
 namespace hawser::sim {
-
-// Picoseconds of virtual time: at 800 Gb/s a byte takes 10.
-using Picos = int64_t;
-inline constexpr Picos kNeverPicos = std::numeric_limits<Picos>::max();
 
 struct Event {
   Picos at = kNeverPicos;

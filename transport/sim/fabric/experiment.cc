@@ -237,9 +237,9 @@ Experiment::Experiment(const Scenario& scenario, uint64_t seed)
   fabric_ = std::make_unique<Fabric>(topology_, options, Mix64(seed));
   for (const LinkFault& fault : scenario.links) {
     for (const uint32_t port : PortsOf(fault, topology_)) {
-      fabric_->Schedule({fault.from.nanos() * 1000, port, fault.share});
+      fabric_->Schedule({PicosOf(fault.from), port, fault.share});
       if (fault.until < Duration::Max()) {
-        fabric_->Schedule({fault.until.nanos() * 1000, port, 1});
+        fabric_->Schedule({PicosOf(fault.until), port, 1});
       }
     }
   }
@@ -287,11 +287,10 @@ double Experiment::done_share() const {
 }
 
 void Experiment::RunFor(Duration time) {
-  const Picos limit = scenario_.limit_time.nanos() * 1000;
-  const Picos until =
-      time < Duration::Max()
-          ? std::min(limit, fabric_->now() + time.nanos() * 1000)
-          : limit;
+  const Picos limit = PicosOf(scenario_.limit_time);
+  const Picos until = time < Duration::Max()
+                          ? std::min(limit, fabric_->now() + PicosOf(time))
+                          : limit;
   const bool done =
       paths_ ? fabric_->Run(*paths_, until) : fabric_->Run(*reference_, until);
   over_ = done || fabric_->now() < until || fabric_->now() > limit;

@@ -54,8 +54,6 @@ constexpr int64_t kLastSlackShare = 2;
 // How many other paths are asked where one is silent.
 constexpr size_t kWitnesses = 3;
 
-Picos PicosOf(Duration duration) { return duration.nanos() * 1000; }
-
 // What sending on it, or an ack, will need.
 void FetchBusy(const Path& path) {
   Fetch(reinterpret_cast<const std::byte*>(&path), Path::kBusyBytes);

@@ -3,13 +3,12 @@
 #include <numeric>
 
 #include "absl/strings/str_cat.h"
+#include "transport/sim/fabric/picos.h"
 
 namespace hawser::sim {
 namespace {
 
 constexpr double kPicosPerSecond = 1e12;
-
-int64_t PicosOf(Duration duration) { return duration.nanos() * 1000; }
 
 }  // namespace
 
@@ -70,8 +69,8 @@ Topology::Topology(const TopologyOptions& options)
   const int ups = options_.uplinks_per_leaf;
   const int planes = options_.planes;
   const auto per_leaf = static_cast<uint32_t>(options_.hosts_per_leaf);
-  const int64_t near = PicosOf(options_.link_latency);
-  const int64_t far = PicosOf(options_.core_latency);
+  const Picos near = PicosOf(options_.link_latency);
+  const Picos far = PicosOf(options_.core_latency);
   place_.resize(hosts());
   host_at_.resize(hosts());
   const auto rails = static_cast<uint32_t>(options_.rails);
@@ -151,7 +150,7 @@ int Topology::Links(uint32_t from, uint32_t to) const {
 
 int64_t Topology::LightPicos(uint32_t from, uint32_t to) const {
   const int links = Links(from, to);
-  const int64_t near = PicosOf(options_.link_latency);
+  const Picos near = PicosOf(options_.link_latency);
   if (links < 6) return 2 * links * near;
   return 2 * (4 * near + 2 * PicosOf(options_.core_latency));
 }
