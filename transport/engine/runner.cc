@@ -6,6 +6,11 @@
 // deadline that its own latest turn told. When others begin to take turns, new
 // deadlines appear; so it is woken once, and from then on naps for as long as
 // the application assists.
+//
+// Why the naps have no fixed length: on a machine that is slow, or full, a
+// nap's end comes late, and what then runs instead of the application's thread
+// finds that it was not needed. In an emulated machine naps of half a
+// millisecond made a round trip take four times as long.
 #include "transport/engine/runner.h"
 
 #include <pthread.h>
@@ -66,7 +71,7 @@ Runner::Runner(const Config& config,
       spin_(Duration::Micros(config.spin_us)),
       may_assist_(config.assist != 0 && poll_ != Poll::kBusy),
       planes_(std::move(planes)),
-      assisted_at_((MonotonicNow() - kAssistedFor).nanos()) {}
+      assisted_at_((MonotonicNow() - kNapLeast).nanos()) {}
 
 absl::StatusOr<std::unique_ptr<Runner>> Runner::Start(
     const Config& config, const wire::EndpointIdentity& identity,
@@ -131,7 +136,7 @@ void Runner::Ring(InboxEntry* entry) {
   // Whoever assists will ask again at once, and takes the mail then; if not,
   // the thread does after its nap.
   const Time now = MonotonicNow();
-  if (assisted(now) && !sleeps_beyond(now + kAssistedFor)) return;
+  if (assisted(now) && !sleeps_beyond(now + nap())) return;
   if (may_assist_) Assist();
   Wake();
 }
@@ -190,14 +195,10 @@ void Runner::Await(Time until) {
 }
 
 Time Runner::assisted_until() const {
-  return Time::FromNanos(assisted_at_.load(std::memory_order_relaxed)) +
-         kAssistedFor;
+  return Time::FromNanos(assisted_at_.load(std::memory_order_relaxed)) + nap();
 }
 
-bool Runner::assisted(Time now) const {
-  return now.nanos() - assisted_at_.load(std::memory_order_relaxed) <
-         kAssistedFor.nanos();
-}
+bool Runner::assisted(Time now) const { return now < assisted_until(); }
 
 bool Runner::full() const {
   return std::any_of(planes_.begin(), planes_.end(),
@@ -215,7 +216,7 @@ void Runner::Loop() {
   while (!stop_.load(std::memory_order_relaxed)) {
     Time now = MonotonicNow();
     if (assisted(now)) {
-      Sleep(now + kAssistedFor, /*watch_planes=*/false);
+      Nap();
       continue;
     }
     while (waiting_.load(std::memory_order_relaxed) > 0) sched_yield();
@@ -238,6 +239,17 @@ void Runner::Loop() {
     Sleep(turn.next, /*watch_planes=*/true);
   }
   Linger();
+}
+
+void Runner::Nap() {
+  const Time until = MonotonicNow() + nap();
+  Sleep(until, /*watch_planes=*/false);
+  const Time now = MonotonicNow();
+  if (now < until) return;  // It was woken.
+  lateness_ += (now - until - lateness_) / kLatenessWeight;
+  nap_.store(
+      std::clamp(lateness_ * kNapsPerLateness, kNapLeast, kNapMost).nanos(),
+      std::memory_order_relaxed);
 }
 
 void Runner::AwaitPlanes() {
