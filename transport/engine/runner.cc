@@ -71,7 +71,7 @@ Runner::Runner(const Config& config,
       spin_(Duration::Micros(config.spin_us)),
       may_assist_(config.assist != 0 && poll_ != Poll::kBusy),
       planes_(std::move(planes)),
-      assisted_at_((MonotonicNow() - kNapLeast).nanos()) {}
+      assisted_at_((MonotonicNow() - Naps::kLeast).nanos()) {}
 
 absl::StatusOr<std::unique_ptr<Runner>> Runner::Start(
     const Config& config, const wire::EndpointIdentity& identity,
@@ -136,7 +136,7 @@ void Runner::Ring(InboxEntry* entry) {
   // Whoever assists will ask again at once, and takes the mail then; if not,
   // the thread does after its nap.
   const Time now = MonotonicNow();
-  if (assisted(now) && !sleeps_beyond(now + nap())) return;
+  if (assisted(now) && !sleeps_beyond(now + naps_.span())) return;
   if (may_assist_) Assist();
   Wake();
 }
@@ -195,7 +195,8 @@ void Runner::Await(Time until) {
 }
 
 Time Runner::assisted_until() const {
-  return Time::FromNanos(assisted_at_.load(std::memory_order_relaxed)) + nap();
+  return Time::FromNanos(assisted_at_.load(std::memory_order_relaxed)) +
+         naps_.span();
 }
 
 bool Runner::assisted(Time now) const { return now < assisted_until(); }
@@ -242,14 +243,12 @@ void Runner::Loop() {
 }
 
 void Runner::Nap() {
-  const Time until = MonotonicNow() + nap();
+  // Not so long from now on: whoever is in the middle of a turn would find that
+  // too long, and wake the thread.
+  const Time until = assisted_until();
   Sleep(until, /*watch_planes=*/false);
   const Time now = MonotonicNow();
-  if (now < until) return;  // It was woken.
-  lateness_ += (now - until - lateness_) / kLatenessWeight;
-  nap_.store(
-      std::clamp(lateness_ * kNapsPerLateness, kNapLeast, kNapMost).nanos(),
-      std::memory_order_relaxed);
+  if (now >= until) naps_.OnLate(now - until);  // Else it was woken.
 }
 
 void Runner::AwaitPlanes() {
@@ -258,7 +257,8 @@ void Runner::AwaitPlanes() {
 
 void Runner::Sleep(Time until, bool watch_planes) {
   sleeps_until_.store(until.nanos(), std::memory_order_seq_cst);
-  // A nap is short enough to leave mail, and the end, for afterwards.
+  // A nap is short enough (Naps::kMost) to leave mail, and the end, for
+  // afterwards.
   const bool called =
       watch_planes && (!engine_->inbox().empty() ||
                        look_again_.load(std::memory_order_seq_cst) ||

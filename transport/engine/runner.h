@@ -22,6 +22,7 @@
 #include "absl/status/statusor.h"
 #include "transport/engine/config.h"
 #include "transport/engine/engine.h"
+#include "transport/engine/naps.h"
 
 namespace hawser {
 
@@ -77,21 +78,11 @@ class Runner {
   void Nap();          // While others assist.
   void Sleep(Time until, bool watch_planes);
   void Linger();
-  Duration nap() const {
-    return Duration::Nanos(nap_.load(std::memory_order_relaxed));
-  }
   bool assisted(Time now) const;
   Time assisted_until() const;
   bool sleeps_beyond(Time time) const;
   bool full() const;  // Some plane takes nothing now.
 
-  // How long the thread stays away after an assisted turn: so long that it is
-  // late for no more than a tenth of it, on average of some naps. Where a
-  // wake-up takes long, it takes the time of those who assist.
-  static constexpr Duration kNapLeast = Duration::Micros(500);
-  static constexpr Duration kNapMost = Duration::Millis(5);
-  static constexpr int kNapsPerLateness = 10;
-  static constexpr int kLatenessWeight = 8;
   // Peers are given this much silence as proof that they have all they need.
   static constexpr Duration kLingerQuiet = Duration::Millis(10);
   static constexpr Duration kLingerMost = Duration::Millis(300);
@@ -108,7 +99,7 @@ class Runner {
   std::atomic<int> waiting_{0};  // For the turn, other than by trying.
   std::atomic<bool> stop_{false};
   std::atomic<int64_t> assisted_at_;  // Nanoseconds on the engine's clock.
-  std::atomic<int64_t> nap_{kNapLeast.nanos()};
+  Naps naps_;  // So long the thread stays away after an assisted turn.
   // How long the thread sleeps, on the same clock; kAwake: not at all. Before
   // it sleeps long it writes this and then looks at the inbox and at
   // `look_again_`; whoever gives the engine work does it the other way round,
@@ -120,7 +111,6 @@ class Runner {
   std::atomic<bool> look_again_{false};
   int event_fd_ = -1;
   std::vector<pollfd> wakers_;  // The thread's own: event_fd_, then planes.
-  Duration lateness_;           // The thread's own: of its naps, smoothed.
   bool lingers_ = false;        // The thread's own.
   std::thread thread_;
 };
