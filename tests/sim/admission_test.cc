@@ -268,7 +268,7 @@ TEST(Admission, a_lone_sender__costs_nothing) {
 TEST(Admission, one_of_several__is_not_slowed) {
   for (const uint32_t bytes : {100u, 10'000u, kMessage}) {
     for (const uint32_t more : {0u, 1'000'000u}) {
-      // More than are posted before it shows itself.
+      // The sender shows itself after kSlots of them; as many again follow.
       const int messages = bytes < kMessage ? 200 : 2 * RequestQueue::kSlots;
       const Alone free = RunAlone(4, false, bytes, messages, bytes + more);
       const Alone alone = RunAlone(4, true, bytes, messages, bytes + more);

@@ -9,7 +9,7 @@ namespace hawser::sim {
 namespace {
 
 // Two planes with `paths` / 2 ways each.
-HostOptions TwoPlanes(int paths) {
+HostOptions OverTwoPlanes(int paths) {
   HostOptions host = UsualHost();
   host.planes = 2;
   host.config.paths = paths;
@@ -37,7 +37,7 @@ uint64_t CargoSent(World& world, size_t plane) {
 }
 
 TEST(PlaneWindow, paths_of_a_plane_share_it_and_planes_do_not) {
-  World world(2, TwoPlanes(8));
+  World world(2, OverTwoPlanes(8));
   Stream stream(world, 0, 1, 4, kMessage);
   ASSERT_TRUE(Finish(world, {&stream}));
   const auto& paths = world.peer(0, 1).paths;
@@ -51,7 +51,7 @@ TEST(PlaneWindow, paths_of_a_plane_share_it_and_planes_do_not) {
 TEST(PlaneWindow, is_never_exceeded) {
   for (const char* scheduler : {"adaptive", "weave"}) {
     for (const int window : {1024, 10'000, 100'000}) {
-      HostOptions host = TwoPlanes(16);
+      HostOptions host = OverTwoPlanes(16);
       host.config.scheduler = scheduler;
       host.config.congestion = "fixed_window";
       host.config.window_bytes = window;
@@ -85,7 +85,7 @@ TEST(PlaneWindow, loss_is_made_good_whoever_picks_and_allows) {
   for (const char* scheduler : {"adaptive", "weave", "reps", "mixed", "bitmap",
                                 "oblivious", "round_robin", "two_choices"}) {
     for (const char* congestion : {"swift", "nscc", "dctcp", "fixed_window"}) {
-      HostOptions host = TwoPlanes(16);
+      HostOptions host = OverTwoPlanes(16);
       host.config.scheduler = scheduler;
       host.config.congestion = congestion;
       World world(2, host);
@@ -110,7 +110,7 @@ TEST(PlaneWindow, loss_is_made_good_whoever_picks_and_allows) {
 // A window of cargo is what a dead plane gets, whatever the number of its
 // paths; then probes alone.
 TEST(PlaneWindow, a_silent_plane_carries_probes_alone) {
-  World world(2, TwoPlanes(64));
+  World world(2, OverTwoPlanes(64));
   for (int plane : {0, 1}) {
     PortModel& port = world.sim.network().port(1, plane);
     port.rate = Rate::MegabitsPerSecond(500);
@@ -146,7 +146,7 @@ TEST(PlaneWindow, a_silent_plane_carries_probes_alone) {
 TEST(PlaneWindow, one_dead_path_does_not_keep_its_plane_shut) {
   int shut = 0;
   for (const int dead : {0, 2, 4, 6}) {
-    HostOptions host = TwoPlanes(8);
+    HostOptions host = OverTwoPlanes(8);
     host.config.scheduler = "round_robin";
     World world(2, host);
     Stream warm(world, 0, 1, 64, kMessage);

@@ -17,6 +17,7 @@ using ::testing::HasSubstr;
 // tools/test runs many more, with hawser_sim, which also says so if a seed
 // takes its process down.
 constexpr uint64_t kSeeds = 150;
+constexpr uint64_t kSeedsTwice = 20;
 
 uint64_t Seeds() {
   const char* asked = std::getenv("HAWSER_SWARM_SEEDS");
@@ -52,8 +53,7 @@ TEST(Swarm, every_promise_is_kept) {
 
 TEST(Swarm, the_same_seed_is_the_same_run) {
   std::set<uint64_t> hashes;
-  constexpr uint64_t kTwice = 20;
-  for (uint64_t seed = 1; seed <= kTwice; ++seed) {
+  for (uint64_t seed = 1; seed <= kSeedsTwice; ++seed) {
     const SwarmResult first = RunPlan(MakePlan(seed));
     const SwarmResult second = RunPlan(MakePlan(seed));
     EXPECT_EQ(first.hash, second.hash) << seed;
@@ -62,7 +62,7 @@ TEST(Swarm, the_same_seed_is_the_same_run) {
     EXPECT_EQ(first.turns, second.turns) << seed;
     hashes.insert(first.hash);
   }
-  EXPECT_EQ(hashes.size(), kTwice);
+  EXPECT_EQ(hashes.size(), kSeedsTwice);
 }
 
 // A judge that finds nothing proves nothing. So here are promises that were

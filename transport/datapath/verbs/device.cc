@@ -12,6 +12,7 @@ namespace hawser {
 namespace {
 
 constexpr size_t kLineBytes = 64;
+// A device hears itself, or there is something wrong with it.
 constexpr uint8_t kFewRetries = 1;
 
 }  // namespace
@@ -81,7 +82,7 @@ bool ConnectPair(ibv_qp* pair, const PairRoute& route) {
   to.ah_attr.dlid = route.lid;
   to.ah_attr.sl = route.service_level;
   to.ah_attr.port_num = route.port;
-  to.timeout = kAnswerTimeout;
+  to.timeout = kAnswerTimeoutExponent;
   to.retry_cnt = kFewRetries;
   to.max_rd_atomic = to.max_dest_rd_atomic = 1;
   return step(to, IBV_QPS_INIT,

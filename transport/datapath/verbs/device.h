@@ -1,5 +1,6 @@
 // What is held of libibverbs, and given back when its holder goes: the device,
-// memory that it may reach, a completion queue that wakes.
+// memory that it may reach, a completion queue that wakes. And what is said to
+// any device.
 // Knows: libibverbs.  Never: packets, peers.
 #pragma once
 
@@ -39,7 +40,7 @@ inline constexpr uint8_t kHopLimit = 64;
 inline constexpr uint32_t kFlowLabels = 1 << 20;  // RFC 6437: 20 bits.
 
 // How long a device over rc waits for an answer: 4.096 us * 2^14 = 67 ms.
-inline constexpr uint8_t kAnswerTimeout = 14;
+inline constexpr uint8_t kAnswerTimeoutExponent = 14;
 // How long a device that is tried may take to deliver what it was given.
 inline constexpr int kTrialPatienceMs = 250;
 

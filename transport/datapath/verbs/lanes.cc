@@ -148,7 +148,7 @@ bool VerbsDatapath::Connect(ibv_qp* pair, const Peer& peer, uint32_t far_pair,
   if (ibv_modify_qp(pair, &to, mask) != 0) return false;
   if (!sends) return true;
   to.qp_state = IBV_QPS_RTS;
-  to.timeout = kAnswerTimeout;
+  to.timeout = kAnswerTimeoutExponent;
   to.retry_cnt = kRetries;
   to.rnr_retry = kReceiverNotReadyRetries;
   mask = IBV_QP_STATE | IBV_QP_SQ_PSN;

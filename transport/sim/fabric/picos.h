@@ -12,8 +12,6 @@ namespace hawser::sim {
 // Picoseconds of virtual time: at 800 Gb/s a byte takes 10.
 using Picos = int64_t;
 inline constexpr Picos kNeverPicos = std::numeric_limits<Picos>::max();
-inline constexpr Picos PicosOf(Duration duration) {
-  return duration.nanos() * 1000;
-}
+constexpr Picos PicosOf(Duration duration) { return duration.nanos() * 1000; }
 
 }  // namespace hawser::sim

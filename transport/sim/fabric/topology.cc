@@ -3,7 +3,6 @@
 #include <numeric>
 
 #include "absl/strings/str_cat.h"
-#include "transport/sim/fabric/picos.h"
 
 namespace hawser::sim {
 namespace {
@@ -148,7 +147,7 @@ int Topology::Links(uint32_t from, uint32_t to) const {
   return a / per_pod == b / per_pod ? 4 : 6;
 }
 
-int64_t Topology::LightPicos(uint32_t from, uint32_t to) const {
+Picos Topology::LightPicos(uint32_t from, uint32_t to) const {
   const int links = Links(from, to);
   const Picos near = PicosOf(options_.link_latency);
   if (links < 6) return 2 * links * near;

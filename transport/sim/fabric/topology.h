@@ -20,6 +20,7 @@
 
 #include "absl/status/status.h"
 #include "transport/base/time.h"
+#include "transport/sim/fabric/picos.h"
 
 namespace hawser::sim {
 
@@ -78,7 +79,7 @@ class Topology {
   // How many links there are between two hosts: 2, 4 or 6.
   int Links(uint32_t from, uint32_t to) const;
   // What the links of a round trip take, without any packet's serialisation.
-  int64_t LightPicos(uint32_t from, uint32_t to) const;
+  Picos LightPicos(uint32_t from, uint32_t to) const;
   // Links by what they join, for schedules of faults. Of plane `plane`:
   uint32_t up_port(int leaf, int uplink, int plane) const;      // Leaf to agg.
   uint32_t down_port(int leaf, int uplink, int plane) const;    // And back.

@@ -6,7 +6,7 @@
 #include <span>
 #include <vector>
 
-#include "transport/sim/fabric/event_queue.h"
+#include "transport/sim/fabric/picos.h"
 
 namespace hawser::sim {
 
