@@ -20,8 +20,9 @@ namespace hawser::bench {
 namespace {
 
 constexpr size_t kSlicesPerShare = 4;
-// Smaller slices cost more in messages than their overlap brings.
-constexpr size_t kSliceBytesMin = 64 << 10;
+// Smaller slices cost more in messages, and in the packets that end them, than
+// their overlap brings (docs/performance.md).
+constexpr size_t kSliceBytesMin = 256 << 10;
 // A channel with less than this to do is not worth its wake-ups.
 constexpr size_t kChannelBytesMin = 1 << 20;
 // Doubling sends and adds the whole vector in each round, so it is ahead for as
