@@ -217,14 +217,22 @@ void Runner::Loop() {
   while (!stop_.load(std::memory_order_relaxed)) {
     Time now = MonotonicNow();
     if (assisted(now)) {
-      Nap();
+      Nap(assisted_until());
       continue;
     }
     while (waiting_.load(std::memory_order_relaxed) > 0) sched_yield();
     Engine::Turn turn;
     bool spins = false;
     {
-      std::lock_guard<std::mutex> lock(turn_);
+      std::unique_lock<std::mutex> lock(turn_, std::defer_lock);
+      if (!may_assist_) {
+        lock.lock();
+      } else if (!lock.try_lock()) {
+        // A turn that takes longer than a nap is assistance, too; and who has
+        // it would have to wake who waits for it.
+        Nap(now + naps_.span());
+        continue;
+      }
       look_again_.store(false, std::memory_order_seq_cst);
       now = MonotonicNow();
       turn = engine_->RunOnce(now);
@@ -242,10 +250,7 @@ void Runner::Loop() {
   Linger();
 }
 
-void Runner::Nap() {
-  // Not so long from now on: whoever is in the middle of a turn would find that
-  // too long, and wake the thread.
-  const Time until = assisted_until();
+void Runner::Nap(Time until) {
   Sleep(until, /*watch_planes=*/false);
   const Time now = MonotonicNow();
   if (now >= until) naps_.OnLate(now - until);  // Else it was woken.

@@ -75,7 +75,7 @@ class Runner {
   // A turn for somebody else; nullopt: not now.
   std::optional<Engine::Turn> TakeTurn(bool before_sleep);
   void AwaitPlanes();  // Under the turn, before a sleep that watches them.
-  void Nap();          // While others assist.
+  void Nap(Time until);  // While others assist.
   void Sleep(Time until, bool watch_planes);
   void Linger();
   bool assisted(Time now) const;
