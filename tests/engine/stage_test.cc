@@ -116,6 +116,23 @@ TEST(Stage, Add__other_ways_and_full_packets_stay_apart) {
   EXPECT_EQ(door.sent.size(), 4u);
 }
 
+TEST(Stage, Add__tells_what_room_was_missing) {
+  Recorder door;
+  Stage stage(door);
+  const auto header = Bytes(36);
+  auto payload = Bytes(1000);
+  const MemorySlice large{payload.data(), 1000, 0};
+  EXPECT_EQ(stage.Add(PeerId{1}, 2, header, {}, 700), 0u);
+  const size_t wanted = stage.Add(PeerId{1}, 2, header, large, 700);
+  EXPECT_GT(wanted, 2 * 36u + 1000);
+  EXPECT_EQ(stage.Add(PeerId{1}, 2, header, {}, 700), 0u);  // It is closed.
+  const auto exactly = static_cast<uint32_t>(wanted);
+  EXPECT_EQ(stage.Add(PeerId{1}, 2, header, large, exactly), 0u);
+  stage.Flush();
+  ASSERT_EQ(door.sent.size(), 3u);
+  EXPECT_EQ(door.sent[2].bytes.size(), wanted);
+}
+
 TEST(Stage, Add__nothing_follows_borrowed_payload) {
   Recorder door;
   Stage stage(door);

@@ -124,6 +124,28 @@ TEST_F(SendFlowTest, idle__when_no_request_is_open) {
   EXPECT_TRUE(flow_.idle());
 }
 
+TEST_F(SendFlowTest, Next__the_short_one_first) {
+  Submit(2500);  // 1024 + 1024 + 452, which takes four lines.
+  Submit(2048);
+  Submit(2048 + 1000);
+  Submit(700);
+  for (uint32_t m = 0; m < 4; ++m) ASSERT_TRUE(Grant(m, 4000));
+  const auto next = [&] { return *flow_.Next(1024, /*short_first=*/true); };
+  ExpectCargo(next(), 0, 0, 512, false);
+  const Cargo lost = next();
+  ExpectCargo(lost, 0, 512, 1024, false);
+  ExpectCargo(next(), 0, 1536, 964, false);
+  ExpectCargo(next(), 1, 0, 1024, false);  // None is short.
+  ExpectCargo(next(), 1, 1024, 1024, false);
+  ExpectCargo(next(), 2, 0, 1024, false);  // Nor one that takes all lines.
+  ExpectCargo(next(), 2, 1024, 1024, false);
+  ExpectCargo(next(), 2, 2048, 1000, false);
+  flow_.OnSettled(lost, false);  // Once cut, it is not cut anew.
+  ExpectCargo(next(), 0, 512, 1024, true);
+  ExpectCargo(next(), 3, 0, 700, false);
+  ExpectNothing();
+}
+
 TEST_F(SendFlowTest, IsLast__where_a_message_ends_but_for_one_truncated) {
   Submit(1000);
   Submit(5000);

@@ -57,6 +57,19 @@ TEST(PacketSize, safe__what_arrived_since_the_last_loss) {
   EXPECT_EQ(size.safe_bytes(), PacketSize::kLeastBytes);
 }
 
+TEST(PacketSize, wanted__until_it_was_tried) {
+  PacketSize size;
+  EXPECT_FALSE(size.wanted());
+  size.OnWanted();
+  EXPECT_TRUE(size.wanted());
+  EXPECT_TRUE(size.may_try(kStart));
+  size.OnTried(kStart);
+  EXPECT_FALSE(size.wanted());
+  size.OnWanted();
+  EXPECT_FALSE(size.may_try(kStart));
+  EXPECT_TRUE(size.may_try(kStart + PacketSize::kFirstPause));
+}
+
 TEST(PacketSize, OnLost__the_smallest_of_the_lost_counts) {
   PacketSize size;
   size.OnLost(8000, kStart);

@@ -594,6 +594,22 @@ TEST(Path, max_packet_bytes__large_ones_die_between_small_ones) {
   EXPECT_EQ(f.path.max_packet_bytes(), PacketSize::kUnlimited);
 }
 
+TEST(Path, OnSizeWanted__a_probe_shows_what_is_safe) {
+  Fixture f;
+  f.Learn();
+  EXPECT_EQ(f.path.larger_probe_bytes(8000, f.now), 0u);
+  f.path.OnSizeWanted();
+  ASSERT_EQ(f.path.larger_probe_bytes(8000, f.now), 8000u);
+  const uint64_t probe = f.path.Send(Probe(), 8000, f.now).number.value;
+  f.path.OnSizeWanted();
+  EXPECT_EQ(f.path.larger_probe_bytes(8000, f.now), 0u);  // One at a time.
+  f.now = f.now + kRtt;
+  f.Ack(probe, probe);
+  EXPECT_EQ(f.path.safe_bytes(), 8000u);
+  f.now = f.now + PacketSize::kLastPause;
+  EXPECT_EQ(f.path.larger_probe_bytes(8000, f.now), 0u);  // It is known.
+}
+
 TEST(Path, OnPeerLost__all_is_lost_without_a_word_to_congestion_control) {
   Fixture f;
   f.Send(3);

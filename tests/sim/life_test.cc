@@ -37,6 +37,33 @@ TEST(Life, all_is_well__every_path_carries) {
 
 // As many as a header can name, with losses, so that acks and resends of all of
 // them are under way at once.
+// In a ping-pong, acks and grants go along with data, in datagrams larger than
+// any packet of it. That those arrive has to be found out first.
+TEST(Life, small_messages_there_and_back__share_datagrams) {
+  HostOptions host = UsualHost();
+  host.config.paths = 1;
+  World world(2, host);
+  constexpr size_t kMessages = 500;
+  Stream ping(world, 0, 1, kMessages, 800);
+  Stream pong(world, 1, 0, kMessages, 800);
+  ping.sends.most_posted = 1;
+  pong.sends.most_posted = 0;
+  const bool done = world.sim.RunUntil(
+      [&] {
+        const bool pinged = ping.Step();
+        pong.sends.most_posted = ping.receives.done;
+        const bool ponged = pong.Step();
+        ping.sends.most_posted = pong.receives.done + 1;
+        return pinged && ponged;
+      },
+      Duration::Seconds(20));
+  ASSERT_TRUE(done);
+  ping.ExpectAllOk();
+  pong.ExpectAllOk();
+  // 2505 if nothing larger than a message may leave.
+  EXPECT_LT(world.sim.network().departures(), 1750u);
+}
+
 TEST(Life, as_many_paths_as_there_can_be__every_path_carries) {
   HostOptions host = UsualHost();
   host.config.paths = host.datapath.entropies = kMaxPaths;

@@ -91,6 +91,9 @@ class Engine {
   // none: 100 us, unless it is said otherwise. A small all-reduce of a few
   // ranks comes round in less, and nobody misses the end of a send for so long.
   static constexpr int kPatienceParts = 10;
+  // Of packets with more payload no two go into one datagram, nor into one
+  // train of them, so there is no need for the short one to be the last.
+  static constexpr uint32_t kHalfDatagram = 32 << 10;
   // Silence is not judged with mail unread, which may be what was missed; but
   // others may send without end.
   static constexpr Duration kMailPatience = Duration::Millis(1);
@@ -200,9 +203,9 @@ class Engine {
   void RefreshSendable(Peer& peer, Time now);  // Where it may have changed.
   void FindOpen(Peer& peer, Time now);
   // `target`: of what is placed.
-  void EncodeAndStage(const Peer& peer, const wire::PacketHeader& header,
+  void EncodeAndStage(Peer& peer, const wire::PacketHeader& header,
                       MemorySlice payload, const RemoteSlice& target = {});
-  void StagePacket(const Peer& peer, const Path& path,
+  void StagePacket(Peer& peer, const Path& path,
                    std::span<const std::byte> header, MemorySlice payload);
   Stage& StageOf(const Peer& peer, const Path& path);
   Datapath& PlaneOf(const Peer& peer, const Path& path) const {

@@ -373,7 +373,9 @@ std::optional<wire::Cargo> Engine::NextCargo(Peer& peer, const Path& path,
     const uint32_t max_placed = target.key == 0 ? 0 : MaxPlaced(peer, path);
     const bool place = max_placed > 0 &&
                        PlaneOf(peer, path).CanPlace(WayOf(peer, path), target);
-    auto cargo = flow.Next(place ? max_placed : max_payload);
+    // What acks and grants leave of their datagram has room for a short one.
+    auto cargo = flow.Next(place ? max_placed : max_payload,
+                           !place && max_payload > kHalfDatagram);
     if (cargo && place) {
       // To a GPU there is no other way that is not longer.
       const uint32_t least =
@@ -429,7 +431,7 @@ void Engine::CarryControls() {
   std::array<std::byte, wire::kPrologueBytes + wire::kMaxControlBytes> bytes;
   for (uint16_t i = 0; i < planes_.size(); ++i) {
     while (planes_[i]->TakeControl(&control)) {
-      const Peer& peer = *peers_[control.peer.value];
+      Peer& peer = *peers_[control.peer.value];
       const Path* path = peer.alive() ? PickElsewhere(peer, i) : nullptr;
       if (path == nullptr) continue;
       const size_t size = wire::EncodeControl(
@@ -492,7 +494,7 @@ bool Engine::SendProbe(Peer& peer, Path& path, uint32_t bytes, Time now) {
   return true;
 }
 
-void Engine::EncodeAndStage(const Peer& peer, const wire::PacketHeader& header,
+void Engine::EncodeAndStage(Peer& peer, const wire::PacketHeader& header,
                             MemorySlice payload, const RemoteSlice& target) {
   metrics_.packets_sent.Add(1);
   const PathPlace& place = peer.places[header.path.value];
@@ -567,12 +569,15 @@ void Engine::FindOpen(Peer& peer, Time now) {
   }
 }
 
-void Engine::StagePacket(const Peer& peer, const Path& path,
+void Engine::StagePacket(Peer& peer, const Path& path,
                          std::span<const std::byte> header,
                          MemorySlice payload) {
-  StageOf(peer, path)
-      .Add(peer.id, peer.places[path.id().value].entropy, header, payload,
-           SafeBytes(peer, path));
+  const size_t wanted = StageOf(peer, path)
+                            .Add(peer.id, peer.places[path.id().value].entropy,
+                                 header, payload, SafeBytes(peer, path));
+  if (wanted > 0 && wanted <= MaxPacket(peer, path)) {
+    peer.paths[path.id().value].OnSizeWanted();
+  }
 }
 
 Stage& Engine::StageOf(const Peer& peer, const Path& path) {

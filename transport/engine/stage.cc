@@ -11,17 +11,21 @@ bool Stage::MakeRoom() {
   return plane_.tx_room() > count_;
 }
 
-void Stage::Add(PeerId peer, uint16_t entropy,
-                std::span<const std::byte> header, MemorySlice payload,
-                uint32_t max_bytes) {
+size_t Stage::Add(PeerId peer, uint16_t entropy,
+                  std::span<const std::byte> header, MemorySlice payload,
+                  uint32_t max_bytes) {
   const bool copies = payload.length <= kCopiedBytes && !IsGpu(payload.key);
   const size_t copied_bytes = header.size() + (copies ? payload.length : 0);
   const size_t all_bytes = header.size() + payload.length;
   bool joins = false;
+  size_t wanted_bytes = 0;
   if (IsOpenFor(peer, entropy)) {
     const Slot& slot = slots_[count_ - 1];
-    joins = slot.writer.SizeWith(copied_bytes) <= kSlotBytes &&
-            slot.writer.SizeWith(all_bytes) <= max_bytes;
+    if (slot.writer.SizeWith(copied_bytes) <= kSlotBytes) {
+      const size_t bytes = slot.writer.SizeWith(all_bytes);
+      joins = bytes <= max_bytes;
+      if (!joins) wanted_bytes = bytes;
+    }
   }
   if (!joins) {
     HAWSER_CHECK(count_ < kCapacity);
@@ -41,6 +45,7 @@ void Stage::Add(PeerId peer, uint16_t entropy,
     slot.closed = true;
   }
   packet.header = std::span(slot.bytes).first(slot.writer.size());
+  return wanted_bytes;
 }
 
 bool Stage::MayBegin(PeerId peer, uint16_t entropy, MemorySlice payload) const {

@@ -31,9 +31,10 @@ class Stage {
 
   // Copies the header, borrows the payload until Flush. Joins the datagram
   // before it if that goes the same way, and both together have no more than
-  // `max_bytes`. Only after MakeRoom has said yes.
-  void Add(PeerId peer, uint16_t entropy, std::span<const std::byte> header,
-           MemorySlice payload, uint32_t max_bytes);
+  // `max_bytes`. Returns what `max_bytes` would have had to be for that, if it
+  // was too little; else 0. Only after MakeRoom has said yes.
+  size_t Add(PeerId peer, uint16_t entropy, std::span<const std::byte> header,
+             MemorySlice payload, uint32_t max_bytes);
   // A datagram by itself, whose payload is not copied: what has a target, and
   // what Add would neither copy nor join to another, as MayBegin says. Begin
   // returns where kMaxHeaderBytes of a header may be written, and End is told

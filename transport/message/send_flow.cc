@@ -28,6 +28,10 @@ constexpr uint64_t Bit(uint64_t index) {
   return uint64_t{1} << (index % SendFlow::kMaxOpenMessages);
 }
 
+uint32_t RoundUpToLine(uint32_t bytes) {
+  return (bytes + kLineBytes - 1) / kLineBytes * kLineBytes;
+}
+
 // The order of the heap: the greatest is the oldest. Lost cargos never overlap.
 bool IsYounger(const wire::Cargo& a, const wire::Cargo& b) {
   if (a.message != b.message) return Before(b.message, a.message);
@@ -130,10 +134,11 @@ void SendFlow::OnFailed(Request::Outcome why) {
   lost_.clear();
 }
 
-std::optional<wire::Cargo> SendFlow::Next(uint32_t max_bytes) {
+std::optional<wire::Cargo> SendFlow::Next(uint32_t max_bytes,
+                                          bool short_first) {
   HAWSER_CHECK(max_bytes > 0 && max_bytes % wire::kCutBytes == 0);
   if (!lost_.empty()) return NextLost(max_bytes);
-  if (sendable_ != 0) return NextNew(max_bytes);
+  if (sendable_ != 0) return NextNew(max_bytes, short_first);
   return std::nullopt;
 }
 
@@ -243,7 +248,7 @@ uint64_t SendFlow::OldestSendable() const {
          static_cast<uint64_t>(std::countr_zero(std::rotr(sendable_, turn)));
 }
 
-wire::Cargo SendFlow::NextNew(uint32_t max_bytes) {
+wire::Cargo SendFlow::NextNew(uint32_t max_bytes, bool short_first) {
   const uint64_t index = OldestSendable();
   Message& message = messages_[index];
   max_bytes = CutOf(message, max_bytes);
@@ -252,8 +257,11 @@ wire::Cargo SendFlow::NextNew(uint32_t max_bytes) {
   cargo.flow = id_;
   cargo.message = IdOf(index);
   cargo.offset = message.sent_bytes;
-  cargo.length =
-      std::min(max_bytes, message.bytes_to_send - message.sent_bytes);
+  const uint32_t left = message.bytes_to_send - message.sent_bytes;
+  cargo.length = std::min(max_bytes, left);
+  if (short_first && message.sent_bytes == 0 && left % max_bytes != 0) {
+    cargo.length = std::min(cargo.length, RoundUpToLine(left % max_bytes));
+  }
   message.sent_bytes += cargo.length;
   if (message.sent_bytes >=
       std::min(message.admitted_bytes, message.bytes_to_send)) {

@@ -63,7 +63,9 @@ class SendFlow {
 
   // C. What next. Lost bytes before new ones, older messages before younger;
   // at most `max_bytes` (a multiple of wire::kCutBytes, > 0) of payload.
-  std::optional<wire::Cargo> Next(uint32_t max_bytes);
+  // `short_first`: of a message that takes several packets, the one with less
+  // than that is the first, not the last.
+  std::optional<wire::Cargo> Next(uint32_t max_bytes, bool short_first = false);
   // The Target of what Next would return if that is a first copy.
   RemoteSlice NextTarget() const;
   // Of a cargo whose fate is open.
@@ -89,7 +91,7 @@ class SendFlow {
   void Finish(Message& message);
   static uint32_t CutOf(const Message& message, uint32_t max_bytes);
   wire::Cargo NextLost(uint32_t max_bytes);
-  wire::Cargo NextNew(uint32_t max_bytes);
+  wire::Cargo NextNew(uint32_t max_bytes, bool short_first);
   uint64_t OldestSendable() const;
 
   FlowId id_;

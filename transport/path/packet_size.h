@@ -40,6 +40,8 @@ class PacketSize {
     return limit_bytes_ < trouble_bytes_ / 2 ? 2 * limit_bytes_ : kUnlimited;
   }
   bool may_try(Time now) const { return now >= try_at_; }
+  // Larger datagrams than are safe would be of use.
+  bool wanted() const { return wanted_; }
 
   // B. What happened. Of one ack, losses come first.
   void OnDelivered(uint32_t bytes, Time now) {
@@ -58,7 +60,9 @@ class PacketSize {
     strike_bytes_ = std::min(strike_bytes_, bytes);
     if (++strikes_ == kStrikes) Shrink(now);
   }
+  void OnWanted() { wanted_ = true; }
   void OnTried(Time now) {
+    wanted_ = false;
     try_at_ = now + pause_;
     pause_ = std::min(2 * pause_, kLastPause);
   }
@@ -82,6 +86,7 @@ class PacketSize {
   uint32_t trouble_bytes_ = kUnlimited;  // What was lost when there was none.
   int strikes_ = 0;                      // Losses in a row.
   uint32_t strike_bytes_ = kUnlimited;   // The smallest of them.
+  bool wanted_ = false;
   Time try_at_;
   Duration pause_ = kFirstPause;
 };

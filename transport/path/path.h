@@ -69,8 +69,8 @@ class alignas(64) Path {
   // Several packets may share a datagram of up to this: if it dies, they do so
   // together, and nobody can tell by their own sizes that it was too large.
   uint32_t safe_bytes() const { return size_.safe_bytes(); }
-  // The size of a probe that would show whether larger packets arrive again,
-  // up to `ceiling_bytes`; 0: none is due.
+  // The size of a probe that would show whether larger packets arrive again, or
+  // what is safe where more is wanted; up to `ceiling_bytes`; 0: none is due.
   uint32_t larger_probe_bytes(uint32_t ceiling_bytes, Time now) const;
   const Window& window() const { return *window_; }
   // Its share of the window.
@@ -103,6 +103,8 @@ class alignas(64) Path {
   // An ack that the packet asks for may wait for `patience`.
   Arrival OnPacket(const wire::PacketHeader& header, bool ecn_marked,
                    Time arrived_at, Duration patience = Duration());
+  // Packets would have shared a datagram, had it been safe.
+  void OnSizeWanted() { size_.OnWanted(); }
   // The peer is gone: whatever is open is lost, without a word to congestion
   // control.
   void OnPeerLost(SettledList& out);
