@@ -21,8 +21,9 @@ namespace hawser {
 namespace {
 
 // Cargos of one path's full window, which a dead path gives back; more than
-// that is rare enough to pay for growing.
-constexpr size_t kLostAtStart = 256;
+// that is rare enough to pay for growing. Most flows never lose one, and need
+// no room for it.
+constexpr size_t kLostAtFirst = 256;
 
 constexpr uint64_t Bit(uint64_t index) {
   return uint64_t{1} << (index % SendFlow::kMaxOpenMessages);
@@ -41,9 +42,7 @@ bool IsYounger(const wire::Cargo& a, const wire::Cargo& b) {
 }  // namespace
 
 SendFlow::SendFlow(FlowId id, MessageId first)
-    : id_(id), first_(first), messages_(kMaxOpenMessages) {
-  lost_.reserve(kLostAtStart);
-}
+    : id_(id), first_(first), messages_(kMaxOpenMessages) {}
 
 bool SendFlow::ready() const { return sendable_ != 0 || !lost_.empty(); }
 
@@ -101,6 +100,7 @@ void SendFlow::OnSettled(const wire::Cargo& cargo, bool delivered) {
   HAWSER_CHECK(message->settled_bytes + uint64_t{cargo.length} <=
                message->sent_bytes);
   if (!delivered) {
+    if (lost_.capacity() == 0) lost_.reserve(kLostAtFirst);
     lost_.push_back(cargo);
     std::push_heap(lost_.begin(), lost_.end(), IsYounger);
     return;
