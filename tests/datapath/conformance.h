@@ -11,6 +11,7 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <array>
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
@@ -142,12 +143,20 @@ class DatapathConformance : public testing::TestWithParam<WireMaker> {
 
   // Receives what there is and returns how many.
   size_t Keep(Datapath& plane, size_t most = 32) {
-    std::vector<RxPacket> out(most);
+    // What they were used for before does not show.
+    static std::array<std::byte, 8> stale;
+    std::vector<RxPacket> out(most, {.bytes = stale,
+                                     .ecn_marked = true,
+                                     .waited = Duration::Nanos(-1),
+                                     .placed_bytes = 8,
+                                     .rest = stale});
     const size_t count = plane.Receive(out);
     EXPECT_LE(count, most);
     for (size_t i = 0; i < count; ++i) {
       EXPECT_GE(out[i].waited, Duration());
       EXPECT_FALSE(out[i].ecn_marked);
+      EXPECT_EQ(out[i].placed_bytes, 0u);
+      EXPECT_TRUE(out[i].rest.empty());
       received_.emplace_back(out[i].bytes.begin(), out[i].bytes.end());
     }
     plane.Recycle();

@@ -166,8 +166,8 @@ class Datapath {
   // there, and nothing else does. Valid until Receive, which then wants room
   // for all of them.
   virtual std::span<RxFront> Peek() { return {}; }
-  // Fills up to out.size() and returns how many. What was given out before
-  // must have been recycled.
+  // Fills up to out.size() and returns how many; the others stay as they are.
+  // What was given out before must have been recycled.
   virtual size_t Receive(std::span<RxPacket> out) = 0;
   virtual void Recycle() = 0;
   // poll_fd() is about to be waited for; asking for that to work may have a

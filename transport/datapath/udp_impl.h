@@ -94,6 +94,14 @@ struct UdpDatapath::Impl {
     std::byte bytes[CMSG_SPACE(sizeof(timespec)) + 2 * CMSG_SPACE(sizeof(int))];
   };
 
+  // What recvmmsg is asked for, again and again; each of its messages is ready
+  // but for what the system wrote into those that it filled.
+  struct Inquiry {
+    std::array<mmsghdr, kArrivals> messages = {};
+    std::array<std::array<iovec, 2>, kArrivals> pieces = {};
+    size_t filled = 0;
+  };
+
   // Setup: udp.cc.
   absl::Status Open(const UdpOptions& wanted,
                     std::vector<std::string>* warnings);
@@ -124,8 +132,11 @@ struct UdpDatapath::Impl {
   size_t Receive(std::span<RxPacket> out);
   bool Refill();  // False: nothing has come.
   void StartPeeking();
-  int Ask(size_t most, int flags);  // As recvmmsg into `messages`.
-  void Accept(size_t index);        // What came there.
+  void Prepare(Inquiry& inquiry, size_t index, std::span<std::byte> bytes,
+               std::span<std::byte> rest = {});
+  // As recvmmsg; returns those that were filled.
+  std::span<const mmsghdr> Ask(Inquiry& inquiry, size_t most, int flags);
+  void Accept(size_t index);  // What came there.
   bool WasShown(size_t index) const;
   static Arrival ReadControls(const msghdr& head, uint32_t length);
   void KeepReadable(bool readable);
@@ -149,9 +160,12 @@ struct UdpDatapath::Impl {
   int awaited = -1;  // The socket whose room poll_fd() tells.
 
   Descriptor receiver;
+  std::span<std::byte> BufferOf(size_t arrival) const {
+    return {buffers.get() + arrival * kArrivalBytes, kArrivalBytes};
+  }
   std::unique_ptr<std::byte[]> buffers;  // kArrivals of kArrivalBytes.
-  std::array<mmsghdr, kArrivals> messages;
-  std::array<std::array<iovec, 2>, kArrivals> pieces;
+  Inquiry incoming;                      // Each into its buffer.
+  Inquiry fronts_of_incoming;
   std::array<ArrivalControl, kArrivals> controls;
   bool peeking = false;  // The system can.
   // Of the oldest that wait in the socket: what Peek has seen, and how many it

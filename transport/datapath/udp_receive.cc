@@ -60,11 +60,22 @@ void UdpDatapath::Impl::PrepareToReceive() {
   buffers =
       std::make_unique_for_overwrite<std::byte[]>(kArrivals * kArrivalBytes);
   for (size_t i = 0; i < kArrivals; ++i) {
-    messages[i] = {};
-    messages[i].msg_hdr.msg_iov = pieces[i].data();
-    messages[i].msg_hdr.msg_control = controls[i].bytes;
+    Prepare(incoming, i, BufferOf(i));
+    Prepare(fronts_of_incoming, i, front_bytes[i]);
   }
+  incoming.filled = fronts_of_incoming.filled = kArrivals;
   StartPeeking();
+}
+
+void UdpDatapath::Impl::Prepare(Inquiry& inquiry, size_t index,
+                                std::span<std::byte> bytes,
+                                std::span<std::byte> rest) {
+  auto& pieces = inquiry.pieces[index];
+  pieces = {iovec{bytes.data(), bytes.size()}, iovec{rest.data(), rest.size()}};
+  msghdr& head = inquiry.messages[index].msg_hdr;
+  head.msg_iov = pieces.data();
+  head.msg_iovlen = rest.empty() ? 1 : 2;
+  head.msg_control = controls[index].bytes;
 }
 
 // Also from where it was left, if that is not where the socket begins.
@@ -78,14 +89,8 @@ std::span<RxFront> UdpDatapath::Impl::Peek() {
   HAWSER_CHECK(!lent);
   shown = 0;
   if (!peeking || arrivals_begin < arrivals_end) return {};
-  for (size_t i = 0; i < kArrivals; ++i) {
-    pieces[i][0] = {front_bytes[i].data(), kFrontBytes};
-    messages[i].msg_hdr.msg_iovlen = 1;
-  }
-  const int count = Ask(kArrivals, MSG_PEEK | MSG_TRUNC);
-  none_waits = count < 0 && (errno == EAGAIN || errno == EWOULDBLOCK);
-  const auto seen =
-      std::span(messages).first(static_cast<size_t>(std::max(count, 0)));
+  const auto seen = Ask(fronts_of_incoming, kArrivals, MSG_PEEK | MSG_TRUNC);
+  none_waits = seen.empty() && (errno == EAGAIN || errno == EWOULDBLOCK);
   peeked_bytes = BytesOf(seen);
   if (std::any_of(seen.begin(), seen.end(),
                   [](const mmsghdr& one) { return one.msg_len == 0; })) {
@@ -93,7 +98,7 @@ std::span<RxFront> UdpDatapath::Impl::Peek() {
   }
   // What is shown is one packet each: so a train ends it.
   for (; shown < seen.size(); ++shown) {
-    const mmsghdr& message = messages[shown];
+    const mmsghdr& message = seen[shown];
     const uint32_t length = message.msg_len;
     if (ReadControls(message.msg_hdr, length).step != length) break;
     fronts[shown] = {std::span<const std::byte>(front_bytes[shown])
@@ -104,13 +109,17 @@ std::span<RxFront> UdpDatapath::Impl::Peek() {
   return std::span(fronts).first(shown);
 }
 
-int UdpDatapath::Impl::Ask(size_t most, int flags) {
-  for (mmsghdr& message : std::span(messages).first(most)) {
+std::span<const mmsghdr> UdpDatapath::Impl::Ask(Inquiry& inquiry, size_t most,
+                                                int flags) {
+  for (mmsghdr& message : std::span(inquiry.messages).first(inquiry.filled)) {
     message.msg_hdr.msg_controllen = sizeof controls[0].bytes;
     message.msg_hdr.msg_flags = 0;
   }
-  return recvmmsg(receiver.get(), messages.data(), static_cast<unsigned>(most),
-                  MSG_DONTWAIT | flags, nullptr);
+  const int count =
+      recvmmsg(receiver.get(), inquiry.messages.data(),
+               static_cast<unsigned>(most), MSG_DONTWAIT | flags, nullptr);
+  inquiry.filled = static_cast<size_t>(std::max(count, 0));
+  return std::span(inquiry.messages).first(inquiry.filled);
 }
 
 size_t UdpDatapath::Impl::Receive(std::span<RxPacket> out) {
@@ -123,15 +132,15 @@ size_t UdpDatapath::Impl::Receive(std::span<RxPacket> out) {
   while (given < out.size() && arrivals_begin < arrivals_end) {
     Arrival& train = arrivals[arrivals_begin];
     const uint32_t length = std::min(train.step, train.end - train.begin);
-    RxPacket& packet = out[given++];
-    packet.bytes = {train.bytes + train.begin, length};
-    packet.rest = train.rest;
-    packet.ecn_marked = train.ecn_marked;
-    packet.waited =
+    const Duration waited =
         train.stamp_nanos == 0
             ? Duration()
             : std::clamp(Duration::Nanos(now_nanos - train.stamp_nanos),
                          Duration(), kMaxWait);
+    out[given++] = {.bytes = {train.bytes + train.begin, length},
+                    .ecn_marked = train.ecn_marked,
+                    .waited = waited,
+                    .rest = train.rest};
     train.begin += length;
     if (train.begin == train.end) ++arrivals_begin;
   }
@@ -142,25 +151,21 @@ size_t UdpDatapath::Impl::Receive(std::span<RxPacket> out) {
 
 bool UdpDatapath::Impl::Refill() {
   arrivals_begin = arrivals_end = 0;
-  const size_t most = shown > 0 ? shown : kArrivals;
-  for (size_t i = 0; i < most; ++i) {
-    const std::span<std::byte> place =
-        i < shown ? fronts[i].place : std::span<std::byte>();
+  for (size_t i = 0; i < shown; ++i) {
+    const std::span<std::byte> place = fronts[i].place;
     HAWSER_CHECK(place.empty() || place.size() < fronts[i].length);
-    const size_t before_place =
-        place.empty() ? kArrivalBytes : fronts[i].length - place.size();
-    pieces[i] = {iovec{buffers.get() + i * kArrivalBytes, before_place},
-                 iovec{place.data(), place.size()}};
-    messages[i].msg_hdr.msg_iovlen = place.empty() ? 1 : 2;
+    if (place.empty()) continue;
+    Prepare(incoming, i, BufferOf(i).first(fronts[i].length - place.size()),
+            place);
   }
-  const int count =
-      std::exchange(none_waits, false) ? 0 : Ask(most, /*flags=*/0);
-  for (size_t i = 0; static_cast<int>(i) < count; ++i) Accept(i);
-  shown = 0;
+  std::span<const mmsghdr> received;
+  if (!std::exchange(none_waits, false)) {
+    received = Ask(incoming, shown > 0 ? shown : kArrivals, /*flags=*/0);
+  }
+  for (size_t i = 0; i < received.size(); ++i) Accept(i);
+  for (; shown > 0; --shown) Prepare(incoming, shown - 1, BufferOf(shown - 1));
   // What is shown next must be what comes next, and the system has gone back by
   // what was received.
-  const auto received =
-      std::span(messages).first(static_cast<size_t>(std::max(count, 0)));
   if (std::exchange(peeked_bytes, 0) > BytesOf(received)) StartPeeking();
   if (arrivals_end > 0) return true;
   KeepReadable(false);
@@ -168,8 +173,8 @@ bool UdpDatapath::Impl::Refill() {
 }
 
 void UdpDatapath::Impl::Accept(size_t index) {
-  const msghdr& head = messages[index].msg_hdr;
-  const uint32_t length = messages[index].msg_len;
+  const msghdr& head = incoming.messages[index].msg_hdr;
+  const uint32_t length = incoming.messages[index].msg_len;
   // Without its controls a train cannot be cut where it was coupled.
   if ((head.msg_flags & (MSG_TRUNC | MSG_CTRUNC)) != 0) {
     ++counts.truncated;
@@ -194,10 +199,9 @@ void UdpDatapath::Impl::Accept(size_t index) {
 
 // What has come begins as what was shown.
 bool UdpDatapath::Impl::WasShown(size_t index) const {
-  const size_t bytes = std::min(fronts[index].bytes.size(),
-                                messages[index].msg_hdr.msg_iov->iov_len);
-  return std::memcmp(messages[index].msg_hdr.msg_iov->iov_base,
-                     fronts[index].bytes.data(), bytes) == 0;
+  const iovec& came = incoming.pieces[index][0];
+  const size_t bytes = std::min(fronts[index].bytes.size(), came.iov_len);
+  return std::memcmp(came.iov_base, fronts[index].bytes.data(), bytes) == 0;
 }
 
 UdpDatapath::Impl::Arrival UdpDatapath::Impl::ReadControls(const msghdr& head,

@@ -270,6 +270,7 @@ class Engine {
   std::vector<FlowRecord*> blocked_;  // Their flow was full; they wait.
   std::vector<Stage> stages_;         // One per plane.
   std::vector<std::byte> padding_;    // What a padded probe carries.
+  std::array<RxPacket, kReceiveBatch> received_;  // Scratch: of one plane.
   Time last_heard_;
   int peeks_left_ = 0;
   bool more_mail_ = false;  // A plane had more than one batch...

@@ -15,13 +15,12 @@ namespace hawser {
 bool Engine::Receive(Time now) {
   bool any = false;
   if (!std::exchange(more_mail_, false)) more_mail_since_ = now;
-  std::array<RxPacket, kReceiveBatch> batch;
   for (uint16_t i = 0; i < planes_.size(); ++i) {
     Datapath* const plane = planes_[i];
     if (peeks_left_ > 0) FindPlaces(plane->Peek());
-    const size_t count = plane->Receive(batch);
+    const size_t count = plane->Receive(received_);
     if (count > 0 && peeks_left_ > 0) --peeks_left_;
-    for (const RxPacket& datagram : std::span(batch).first(count)) {
+    for (const RxPacket& datagram : std::span(received_).first(count)) {
       wire::BundleReader packets(datagram.bytes, datagram.rest.size());
       while (const auto packet = packets.Next()) {
         OnPacket(*packet,
@@ -33,7 +32,7 @@ bool Engine::Receive(Time now) {
     TakeCarried(i, now);
     TakeBuried(i, now);
     any |= count > 0;
-    more_mail_ |= count == batch.size();
+    more_mail_ |= count == received_.size();
   }
   return any;
 }
