@@ -271,6 +271,7 @@ class Engine {
   std::vector<Stage> stages_;         // One per plane.
   std::vector<std::byte> padding_;    // What a padded probe carries.
   std::array<RxPacket, kReceiveBatch> received_;  // Scratch: of one plane.
+  wire::AckPacket acks_in_, acks_out_;            // Scratch.
   Time last_heard_;
   int peeks_left_ = 0;
   bool more_mail_ = false;  // A plane had more than one batch...

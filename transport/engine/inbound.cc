@@ -232,12 +232,11 @@ void Engine::OnFarClosed(FlowRecord& record, Time now) {
 
 void Engine::OnAcks(Peer& peer, std::span<const std::byte> bytes,
                     Duration waited, Time now) {
-  wire::AckPacket packet;
-  if (!wire::DecodeAcks(bytes, peer.rx_key, &packet)) {
+  if (!wire::DecodeAcks(bytes, peer.rx_key, &acks_in_)) {
     return metrics_.packets_malformed.Add(1);
   }
   Hear(peer, now);
-  for (wire::Ack& ack : std::span(packet.acks, packet.count)) {
+  for (wire::Ack& ack : std::span(acks_in_.acks, acks_in_.count)) {
     if (ack.path.value >= peer.paths.size()) {
       metrics_.packets_malformed.Add(1);
       continue;

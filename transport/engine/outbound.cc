@@ -111,7 +111,8 @@ bool Engine::SendAcks(bool received, Time now) {
 // One is due, so all that wait go along: the packet is paid for.
 void Engine::SendAcksOver(Peer& peer, const Path& path, Time now) {
   if (!StageOf(peer, path).MakeRoom()) return;
-  wire::AckPacket packet;
+  wire::AckPacket& packet = acks_out_;
+  packet.count = 0;
   packet.peer = peer.far_id;
   const auto leave = [&] {
     std::array<std::byte, wire::kMaxAckPacketBytes> bytes;
