@@ -33,8 +33,10 @@ constexpr size_t kDoublingBytesMax = 16 << 10;
 // Of a star, rank 0 has all the work: it is for a few ranks only.
 constexpr int kStarRanksMax = 4;
 constexpr size_t kStarBytesMax = 64 << 10;
-// The hops of either come behind the ring's.
-constexpr size_t kFirstSmallHop = 1;
+// Halving has fewer rounds than the ring, and each rank sends to whom it
+// receives from, so that grants and acks go along; the ring has larger slices
+// under way in between.
+constexpr size_t kHalvingBytesMax = 8 << 20;
 // Cuts lie on lines of LL128, so that copies stay aligned.
 constexpr size_t kCutBytes = 128;
 
@@ -93,6 +95,7 @@ void AppendSlices(Range range, const Step& like, size_t slice_bytes,
 
 constexpr Step kSend{.send = true, .in_place = true};
 constexpr Step kRelay{.relay = true, .send = true};
+constexpr Step kHandOn{.relay = true, .send = true, .in_place = true};
 constexpr Step kCopy{.write = true};
 constexpr Step kCopySend{.write = true, .send = true, .in_place = true};
 constexpr Step kRecv{.receive = true, .write = true, .in_place = true};
@@ -226,15 +229,89 @@ std::vector<Program> DoublingPrograms(const Extent& extent,
       const auto append = [&](const Step& step) {
         AppendSlices(loop, step, placement.slice_bytes, &program.steps);
       };
-      append(Over(kSend, 0, kFirstSmallHop));
+      append(Over(kSend, 0, placement.first_hop));
       for (size_t round = 0; round < rounds; ++round) {
-        const size_t hop = kFirstSmallHop + round;
+        const size_t hop = placement.first_hop + round;
         Step step = round + 1 < rounds ? kRecvReduceBoth : kRecvReduce;
         // The output holds the sum so far, but before the first it holds none.
         step.accumulate = round > 0;
         step.in_place = false;  // The next round adds to what this one sends.
         append(Over(step, hop, hop + 1));
       }
+    });
+    programs.push_back(std::move(program));
+  }
+  return programs;
+}
+
+// Recursive halving, then recursive doubling (R. Thakur, R. Rabenseifner, W.
+// Gropp, "Optimization of Collective Communication Operations in MPICH", 2005,
+// section 4.5). In each round the ranks that still hold sums of the same shares
+// part into two halves, and a rank sends its partner in the other half what
+// that goes on with; in the end each has the sum of its own share. Then all of
+// it the other way round.
+//
+// Shares are counted from a rank's own, by `^`: so both partners name them in
+// the same order. What is to be passed on comes first.
+void HalvingLoop(Range range, const Placement& placement,
+                 std::vector<Step>* steps) {
+  const auto ranks = static_cast<size_t>(placement.ranks);
+  const auto rank = static_cast<size_t>(placement.rank);
+  const size_t rounds = RoundsOf(placement.ranks);
+  const auto append = [&](const Step& step, size_t share) {
+    Range part = Part(range.bytes(), share, ranks);
+    part.begin += range.begin;
+    part.end += range.begin;
+    AppendSlices(part, step, placement.slice_bytes, steps);
+  };
+  const auto hop = [&](size_t round) { return placement.first_hop + round; };
+  const auto distance = [&](size_t round) { return ranks >> (round + 1); };
+  // What lies in the output already goes to all partners of rounds before.
+  const auto hand_on = [&](size_t round, size_t share) {
+    while (round-- > 0) append(Over(kHandOn, 0, hop(round)), share);
+  };
+
+  for (size_t i = distance(0); i-- > 0;) {
+    append(Over(kSend, 0, hop(0)), rank ^ distance(0) ^ i);
+  }
+  for (size_t round = 0; round < rounds; ++round) {
+    const bool last = round + 1 == rounds;
+    for (size_t i = distance(round); i-- > 0;) {
+      const bool passes = !last && i >= distance(round + 1);
+      Step step = last     ? kRecvReduceBoth
+                  : passes ? kRecvReduceSend
+                           : kRecvReduce;
+      step.accumulate = round > 0;
+      append(Over(step, hop(round), last ? hop(round) : hop(round + 1)),
+             rank ^ i);
+    }
+  }
+  hand_on(rounds - 1, rank);
+  for (size_t round = rounds; round-- > 0;) {
+    for (size_t i = 0; i < distance(round); ++i) {
+      const size_t share = rank ^ distance(round) ^ i;
+      if (round == 0) {
+        append(Over(kRecv, hop(0), 0), share);
+      } else {
+        append(Over(kRecvSend, hop(round), hop(round - 1)), share);
+        hand_on(round - 1, share);
+      }
+    }
+  }
+}
+
+std::vector<Program> HalvingPrograms(const Extent& extent,
+                                     const Placement& placement) {
+  const int channels = ChannelsFor(extent.bytes, placement.channels);
+  const size_t loop_bytes =
+      ShareBytesMax(placement) * static_cast<size_t>(placement.ranks);
+  std::vector<Program> programs;
+  for (int channel = 0; channel < channels; ++channel) {
+    Program program{channel, {}};
+    const Range range = Part(extent.bytes, static_cast<size_t>(channel),
+                             static_cast<size_t>(channels));
+    ForEachLoop(range, loop_bytes, [&](Range loop) {
+      HalvingLoop(loop, placement, &program.steps);
     });
     programs.push_back(std::move(program));
   }
@@ -248,10 +325,10 @@ std::vector<Program> StarPrograms(const Extent& extent,
   const auto ranks = static_cast<size_t>(placement.ranks);
   const auto rank = static_cast<size_t>(placement.rank);
   const auto to = [&](size_t peer) {
-    return kFirstSmallHop + (peer + ranks - rank) % ranks - 1;
+    return placement.first_hop + (peer + ranks - rank) % ranks - 1;
   };
   const auto from = [&](size_t peer) {
-    return kFirstSmallHop + (rank + ranks - peer) % ranks - 1;
+    return placement.first_hop + (rank + ranks - peer) % ranks - 1;
   };
   const int channels = ChannelsFor(extent.bytes, placement.channels);
   std::vector<Program> programs;
@@ -330,6 +407,55 @@ std::vector<Program> PairPrograms(Operation operation, const Extent& extent,
   return programs;
 }
 
+// What the sizes of a run ask for.
+std::vector<Choice> ChoicesIn(const Options& options) {
+  std::vector<Choice> choices;
+  if (options.operation != Operation::kAllReduce) return choices;
+  if (options.algorithm != Algorithm::kAuto) {
+    return {{options.algorithm, options.bytes_max}};
+  }
+  for (const Choice& choice : ChoicesOf(options.ranks)) {
+    if (choice.bytes_max < options.bytes_min) continue;
+    choices.push_back(
+        {choice.algorithm, std::min(choice.bytes_max, options.bytes_max)});
+    if (choice.bytes_max >= options.bytes_max) break;
+  }
+  return choices;
+}
+
+// Many hops, but for some sizes only: they get no more than these need.
+std::vector<Hop> OwnHops(const Options& options, const Choice& choice) {
+  const int rank = options.rank;
+  const int ranks = options.ranks;
+  const size_t slot_bytes = std::clamp(RoundUp(choice.bytes_max, kCutBytes),
+                                       kCutBytes, options.slice_bytes);
+  const int channels = ChannelsFor(choice.bytes_max, options.channels);
+  std::vector<Hop> hops;
+  const auto add_partner = [&](int bit) {
+    hops.push_back({rank ^ bit, rank ^ bit, channels, slot_bytes});
+  };
+  switch (choice.algorithm) {
+    case Algorithm::kDoubling:
+      for (int bit = 1; bit < ranks; bit <<= 1) add_partner(bit);
+      break;
+    case Algorithm::kHalving:
+      for (int bit = ranks / 2; bit > 0; bit >>= 1) add_partner(bit);
+      break;
+    case Algorithm::kStar:
+      for (int distance = 1; distance < ranks; ++distance) {
+        hops.push_back({(rank + distance) % ranks,
+                        (rank - distance + ranks) % ranks, channels,
+                        slot_bytes});
+      }
+      break;
+    case Algorithm::kAuto:
+    case Algorithm::kRing:
+    case Algorithm::kPairs:
+      break;
+  }
+  return hops;
+}
+
 }  // namespace
 
 Extent ExtentOf(Operation operation, size_t bytes, size_t element_bytes,
@@ -376,11 +502,21 @@ double BusFactor(Operation operation, int ranks) {
   return 1.0;
 }
 
-Small SmallOf(int ranks) {
-  if (ranks == 2) return {Algorithm::kDoubling, kPairBytesMax};
-  if (ranks <= kStarRanksMax) return {Algorithm::kStar, kStarBytesMax};
-  if (IsPowerOfTwo(ranks)) return {Algorithm::kDoubling, kDoublingBytesMax};
-  return {};
+std::vector<Choice> ChoicesOf(int ranks) {
+  std::vector<Choice> choices;
+  if (ranks == 2) {
+    choices.push_back({Algorithm::kDoubling, kPairBytesMax});
+  } else if (ranks <= kStarRanksMax) {
+    choices.push_back({Algorithm::kStar, kStarBytesMax});
+  } else if (IsPowerOfTwo(ranks)) {
+    choices.push_back({Algorithm::kDoubling, kDoublingBytesMax});
+  }
+  // Of two ranks it would be the ring.
+  if (ranks > 2 && IsPowerOfTwo(ranks)) {
+    choices.push_back({Algorithm::kHalving, kHalvingBytesMax});
+  }
+  choices.push_back({Algorithm::kRing, SIZE_MAX});
+  return choices;
 }
 
 Algorithm AlgorithmFor(const Options& options, size_t bytes) {
@@ -395,8 +531,11 @@ Algorithm AlgorithmFor(const Options& options, size_t bytes) {
       break;
   }
   if (options.algorithm != Algorithm::kAuto) return options.algorithm;
-  const Small small = SmallOf(options.ranks);
-  return bytes <= small.bytes_max ? small.algorithm : Algorithm::kRing;
+  const auto choices = ChoicesOf(options.ranks);
+  return std::find_if(
+             choices.begin(), choices.end(),
+             [bytes](const Choice& one) { return bytes <= one.bytes_max; })
+      ->algorithm;
 }
 
 std::vector<Hop> HopsOf(const Options& options) {
@@ -410,32 +549,29 @@ std::vector<Hop> HopsOf(const Options& options) {
                     (rank - distance + ranks) % ranks, options.channels,
                     options.slice_bytes});
   }
-  const Algorithm algorithm = AlgorithmFor(options, options.bytes_min);
-  // Many hops, but for small sizes only: they get no more than these need.
-  size_t largest = options.bytes_max;
-  if (options.algorithm == Algorithm::kAuto) {
-    largest = std::min(largest, SmallOf(ranks).bytes_max);
-  }
-  const size_t slot_bytes =
-      std::clamp(RoundUp(largest, kCutBytes), kCutBytes, options.slice_bytes);
-  const int channels = ChannelsFor(largest, options.channels);
-  if (algorithm == Algorithm::kDoubling) {
-    for (int bit = 1; bit < ranks; bit <<= 1) {
-      hops.push_back({rank ^ bit, rank ^ bit, channels, slot_bytes});
-    }
-  } else if (algorithm == Algorithm::kStar) {
-    for (int distance = 1; distance < ranks; ++distance) {
-      hops.push_back({(rank + distance) % ranks,
-                      (rank - distance + ranks) % ranks, channels, slot_bytes});
-    }
+  for (const Choice& choice : ChoicesIn(options)) {
+    const auto own = OwnHops(options, choice);
+    hops.insert(hops.end(), own.begin(), own.end());
   }
   return hops;
+}
+
+size_t FirstHopOf(const Options& options, Algorithm algorithm) {
+  if (algorithm == Algorithm::kRing || algorithm == Algorithm::kPairs) return 0;
+  size_t first = 1;
+  for (const Choice& choice : ChoicesIn(options)) {
+    if (choice.algorithm == algorithm) break;
+    first += OwnHops(options, choice).size();
+  }
+  return first;
 }
 
 std::vector<Program> MakePrograms(Operation operation, Algorithm algorithm,
                                   const Extent& extent,
                                   const Placement& placement) {
   switch (algorithm) {
+    case Algorithm::kHalving:
+      return HalvingPrograms(extent, placement);
     case Algorithm::kDoubling:
       return DoublingPrograms(extent, placement);
     case Algorithm::kStar:

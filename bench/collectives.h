@@ -16,8 +16,9 @@ namespace hawser::bench {
 // holds so far instead of the input; `relay` sends that instead of it.
 //
 // `in_place`: with registered buffers it does without slots. What it only
-// copies is received into the output, and sent from where it is written, or
-// else from the input: nobody changes those bytes before the next iteration.
+// copies is received into the output, and sent from where it is written or
+// lies, or else from the input: nobody changes those bytes before the next
+// iteration.
 struct Step {
   bool receive = false;
   bool reduce = false;
@@ -68,19 +69,21 @@ Extent ExtentOf(Operation operation, size_t bytes, size_t element_bytes,
 // busbw / algbw, as nccl-tests defines it: what the slowest wire carries.
 double BusFactor(Operation operation, int ranks);
 
-// What Algorithm::kAuto takes for an all-reduce of up to so many bytes. Above
-// that, and where nothing is said (0 bytes), it is the ring.
-struct Small {
+// An algorithm, and up to how many bytes Algorithm::kAuto takes it.
+struct Choice {
   Algorithm algorithm = Algorithm::kRing;
   size_t bytes_max = 0;
 };
-Small SmallOf(int ranks);
+// In the order of their sizes; the last has no limit.
+std::vector<Choice> ChoicesOf(int ranks);
 
 // What is taken for one size: never kAuto.
 Algorithm AlgorithmFor(const Options& options, size_t bytes);
 
-// The hops that rank options.rank needs for all sizes of a run.
+// The hops that rank options.rank needs for all sizes of a run, and which of
+// them is the first of an algorithm's own; the ring's only one is hop 0.
 std::vector<Hop> HopsOf(const Options& options);
+size_t FirstHopOf(const Options& options, Algorithm algorithm);
 
 struct Placement {
   int rank = 0;
@@ -88,6 +91,7 @@ struct Placement {
   int channels = 0;
   size_t element_bytes = 0;
   size_t slice_bytes = 0;
+  size_t first_hop = 0;  // Of the algorithm.
 };
 
 std::vector<Program> MakePrograms(Operation operation, Algorithm algorithm,

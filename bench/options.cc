@@ -26,9 +26,10 @@ constexpr std::array<std::pair<const char*, Operation>, 5> kOperations = {{
     {"alltoall", Operation::kAllToAll},
 }};
 
-constexpr std::array<std::pair<const char*, Algorithm>, 4> kAlgorithms = {{
+constexpr std::array<std::pair<const char*, Algorithm>, 5> kAlgorithms = {{
     {"auto", Algorithm::kAuto},
     {"ring", Algorithm::kRing},
+    {"halving", Algorithm::kHalving},
     {"doubling", Algorithm::kDoubling},
     {"star", Algorithm::kStar},
 }};
@@ -72,16 +73,17 @@ What is measured (as in nccl-tests; sizes take K, M or G):
                              float double                      [float]
       --op OP                allreduce allgather reducescatter
                              sendrecv alltoall                 [allreduce]
-      --algo ALGORITHM       of an allreduce: ring, doubling (2, 4, 8 ...
-                             ranks; few hops, for small sizes), star (all
-                             send to rank 0; few messages) or auto: by ranks
-                             and size                          [auto]
+      --algo ALGORITHM       of an allreduce: ring, halving (2, 4, 8 ...
+                             ranks; few rounds), doubling (the same; few
+                             hops, for small sizes), star (all send to
+                             rank 0; few messages) or auto: by ranks and
+                             size                              [auto]
 
 How the plugin is driven:
   -p, --plugin FILE          any NCCL net plugin  [libnccl-net-hawser.so]
       --api vN               v6 to v12            [the newest of v8 to v12]
       --dev N                device                            [0]
-      --channels N           rings side by side                [2]
+      --channels N           rings side by side                [1]
       --slice SIZE           largest message
                              [512K; sendrecv and alltoall: 128K]
   -R, --local_register 0|1   1: buffers are registered with the plugin, and
@@ -231,10 +233,11 @@ void CheckTogether(Options* options, bool max_given) {
     FailUsage("--algo %s: %s has one algorithm only", Name(options->algorithm),
               Name(options->operation));
   }
-  if (options->algorithm == Algorithm::kDoubling &&
+  if ((options->algorithm == Algorithm::kDoubling ||
+       options->algorithm == Algorithm::kHalving) &&
       !std::has_single_bit(static_cast<unsigned>(options->ranks))) {
-    FailUsage("--algo doubling: --ranks %d is not a power of two",
-              options->ranks);
+    FailUsage("--algo %s: --ranks %d is not a power of two",
+              Name(options->algorithm), options->ranks);
   }
   if (options->slice_bytes % SizeOf(options->type) != 0 ||
       options->slice_bytes % kSliceMin != 0) {

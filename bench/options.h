@@ -29,7 +29,7 @@ enum class DataType {
 
 // How an all-reduce goes about it. The other operations have one way each:
 // the ring, or every pair for itself.
-enum class Algorithm { kAuto, kRing, kDoubling, kStar, kPairs };
+enum class Algorithm { kAuto, kRing, kHalving, kDoubling, kStar, kPairs };
 
 const char* Name(Operation operation);
 const char* Name(Algorithm algorithm);
@@ -58,7 +58,10 @@ struct Options {
   std::string plugin;  // Empty: ours, looked for near this program.
   int api = 0;         // 0: the newest that the plugin exports.
   int device = 0;
-  int channels = 2;        // What NCCL takes between two nodes with one NIC.
+  // NCCL takes two between two nodes with one NIC. Where a core is all that a
+  // rank has, the second has only the slots of the first pushed out of the
+  // cache (docs/performance.md).
+  int channels = 1;
   size_t slice_bytes = 0;  // 0: what NCCL takes for the operation.
   bool in_place = true;    // As NCCL does with registered buffers.
   int timeout_s = 60;      // Without any progress.

@@ -134,9 +134,10 @@ class Course {
     const Extent extent =
         ExtentOf(options_.operation, bytes, element, options_.ranks);
     const Algorithm algorithm = AlgorithmFor(options_, extent.bytes);
-    programs_ = MakePrograms(options_.operation, algorithm, extent,
-                             {options_.rank, options_.ranks, options_.channels,
-                              element, options_.slice_bytes});
+    programs_ =
+        MakePrograms(options_.operation, algorithm, extent,
+                     {options_.rank, options_.ranks, options_.channels, element,
+                      options_.slice_bytes, FirstHopOf(options_, algorithm)});
     scene_ = {options_.operation, options_.type,  extent,
               options_.rank,      options_.ranks, 0};
     what_ = std::string(Name(options_.operation)) + " of " +

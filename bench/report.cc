@@ -30,14 +30,17 @@ double AverageBusbw(const Report& report) {
 // In one line what is taken for which sizes: each row has room for no more
 // columns than nccl-tests gives it.
 void PrintAlgorithm(const Options& options) {
-  const Algorithm first = AlgorithmFor(options, options.bytes_min);
   const Algorithm last = AlgorithmFor(options, options.bytes_max);
-  if (first == last) {
-    std::printf("# algorithm: %s\n", Name(first));
-  } else {
-    std::printf("# algorithm: %s up to %zu bytes, then %s\n", Name(first),
-                SmallOf(options.ranks).bytes_max, Name(last));
+  std::string words;
+  if (AlgorithmFor(options, options.bytes_min) != last) {
+    for (const Choice& choice : ChoicesOf(options.ranks)) {
+      if (choice.algorithm == last) break;
+      if (choice.bytes_max < options.bytes_min) continue;
+      words += std::string(Name(choice.algorithm)) + " up to " +
+               std::to_string(choice.bytes_max) + " bytes, then ";
+    }
   }
+  std::printf("# algorithm: %s%s\n", words.c_str(), Name(last));
 }
 
 std::FILE* OpenJson(const std::string& file) {

@@ -117,7 +117,8 @@ class RightResults(unittest.TestCase):
                 with self.subTest(ranks=ranks, operation=operation):
                     document, _ = self.check(
                         "--op", operation, "--ranks", ranks, "-b", 0,
-                        "-e", "3M", "-f", 61, "-n", 2, "-w", 1)
+                        "-e", "3M", "-f", 61, "-n", 2, "-w", 1,
+                        "--channels", 2)
                     self.assertEqual(document["op"], operation)
                     self.assertEqual(document["ranks"], ranks)
                     sizes = [row["size_bytes"] for row in document["results"]]
@@ -164,6 +165,27 @@ class RightResults(unittest.TestCase):
                                      {"doubling"})
                     self.assertIn("# algorithm: doubling\n", out)
 
+    def test_halving_with_every_type_and_odd_sizes(self):
+        for ranks in (2, 4, 8):
+            for element in TYPES if ranks == 4 else FEW_TYPES:
+                with self.subTest(ranks=ranks, element=element):
+                    document, out = self.check(
+                        "--algo", "halving", "--ranks", ranks, "--type",
+                        element, "-b", 0, "-e", "300K", "-f", 37, "-n", 2,
+                        "-w", 1, "-c", 2)
+                    self.assertEqual({row["algorithm"]
+                                      for row in document["results"]},
+                                     {"halving"})
+                    self.assertIn("# algorithm: halving\n", out)
+
+    def test_halving_in_many_slices_on_many_channels(self):
+        for ranks in (4, 8):
+            for way in ("-R", 0), ("-R", 1):
+                with self.subTest(ranks=ranks, way=way):
+                    self.check("--algo", "halving", "--ranks", ranks, "--slice",
+                               "4K", "--channels", 3, "-b", 3000012, "-e",
+                               3000012, "-n", 2, "-w", 0, *way)
+
     def test_star_with_every_type_and_odd_sizes(self):
         for ranks in (2, 3, 4, 7):
             for element in TYPES if ranks == 3 else FEW_TYPES:
@@ -191,13 +213,21 @@ class RightResults(unittest.TestCase):
             return [row["algorithm"] for row in document["results"]], out
 
         sizes = ("-b", "4K", "-e", "4M", "-f", 1024)
-        for ranks, small in ((2, "doubling"), (3, "star"), (4, "star"),
-                             (5, "ring"), (8, "doubling")):
+        for ranks, small, large in (
+                (2, "doubling", "ring"), (3, "star", "ring"),
+                (4, "star", "halving"), (5, "ring", "ring"),
+                (8, "doubling", "halving")):
             chosen, out = algorithms("--ranks", ranks, *sizes)
-            self.assertEqual(chosen, [small, "ring"])
-            if small != "ring":
+            self.assertEqual(chosen, [small, large])
+            if small != large:
                 self.assertRegex(
-                    out, rf"# algorithm: {small} up to \d+ bytes, then ring\n")
+                    out,
+                    rf"# algorithm: {small} up to \d+ bytes, then {large}\n")
+        chosen, out = algorithms("--ranks", 4, "-b", "4K", "-e", "16M", "-f",
+                                 64)
+        self.assertEqual(chosen, ["star", "halving", "ring"])
+        self.assertRegex(out, r"# algorithm: star up to \d+ bytes, then "
+                         r"halving up to \d+ bytes, then ring\n")
         chosen, out = algorithms("--algo", "ring", *sizes)
         self.assertEqual(chosen, ["ring", "ring"])
         self.assertIn("# algorithm: ring\n", out)
