@@ -11,6 +11,7 @@
 #include <cstring>
 #include <filesystem>
 #include <mutex>
+#include <sstream>
 #include <thread>
 
 namespace hawser {
@@ -246,14 +247,26 @@ const void* Library::Symbol(int version) const {
 
 Api Library::Newest() const { return ApiOf(*Table<nccl::v12::Net>(12)); }
 
+std::atomic<size_t> Rank::alive_ = 0;
+
 Rank::Rank(const Variables& variables) {
-  const Environment environment(variables);
+  const size_t number = alive_++;
+  Variables own = variables;
+  if (const char* lent = std::getenv("HAWSER_TEST_DPDK_PORTS")) {
+    std::istringstream ports(lent);
+    std::string& port = own["HAWSER_DPDK_PORTS"];
+    for (size_t i = 0; i <= number; ++i) std::getline(ports, port, ';');
+  }
+  const Environment environment(own);
   api = library.Newest();
   EXPECT_EQ(api.init(&context), Result::kSuccess);
   EXPECT_NE(context, nullptr);
 }
 
-Rank::~Rank() { End(); }
+Rank::~Rank() {
+  End();
+  --alive_;
+}
 
 void Rank::End() {
   if (context != nullptr) {

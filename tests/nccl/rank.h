@@ -6,6 +6,7 @@
 #include <sched.h>
 
 #include <array>
+#include <atomic>
 #include <chrono>
 #include <cstdint>
 #include <functional>
@@ -136,7 +137,8 @@ class Library {
   void* handle_ = nullptr;
 };
 
-// A library in which a context has begun.
+// A library in which a context has begun. Where ports of DPDK's are lent to the
+// tests (HAWSER_TEST_DPDK_PORTS), each rank that is alive has one of them.
 class Rank {
  public:
   explicit Rank(const Variables& variables = {});
@@ -148,6 +150,9 @@ class Rank {
   Library library;
   Api api;
   void* context = nullptr;
+
+ private:
+  static std::atomic<size_t> alive_;
 };
 
 // --- Comms -----------------------------------------------------------------
