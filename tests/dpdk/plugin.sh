@@ -24,5 +24,6 @@ tests+='-*InFlightOnFourThreads:*ContextsComeAndGoOnManyThreads'
 # Each rank loads a copy of the plugin, which lies in another folder.
 HAWSER_DATAPATH=dpdk HAWSER_DPDK_EAL=$HAWSER_TEST_DPDK_EAL \
   HAWSER_DPDK_PORTS=$HAWSER_TEST_DPDK_PORTS \
+  HAWSER_TEST_DEALT=HAWSER_DPDK_PORTS=$HAWSER_TEST_DPDK_PORTS \
   LD_LIBRARY_PATH="$build${LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH}" \
   exec "$build/nccl_test" --gtest_filter="$tests" "$@"

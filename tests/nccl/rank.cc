@@ -252,10 +252,11 @@ std::atomic<size_t> Rank::alive_ = 0;
 Rank::Rank(const Variables& variables) {
   const size_t number = alive_++;
   Variables own = variables;
-  if (const char* lent = std::getenv("HAWSER_TEST_DPDK_PORTS")) {
-    std::istringstream ports(lent);
-    std::string& port = own["HAWSER_DPDK_PORTS"];
-    for (size_t i = 0; i <= number; ++i) std::getline(ports, port, ';');
+  if (const char* dealt = std::getenv("HAWSER_TEST_DEALT")) {
+    std::istringstream words(dealt);
+    std::string name;
+    std::getline(words, name, '=');
+    for (size_t i = 0; i <= number; ++i) std::getline(words, own[name], ';');
   }
   const Environment environment(own);
   api = library.Newest();

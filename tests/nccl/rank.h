@@ -137,8 +137,9 @@ class Library {
   void* handle_ = nullptr;
 };
 
-// A library in which a context has begun. Where ports of DPDK's are lent to the
-// tests (HAWSER_TEST_DPDK_PORTS), each rank that is alive has one of them.
+// A library in which a context has begun. HAWSER_TEST_DEALT="NAME=ONE;OTHER"
+// gives the first that is alive NAME=ONE, the next one NAME=OTHER: so each can
+// be on a host of its own, as far as devices go.
 class Rank {
  public:
   explicit Rank(const Variables& variables = {});

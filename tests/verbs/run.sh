@@ -63,6 +63,11 @@ gpu address
 gpu dmabuf LD_PRELOAD="$build/libverbs_dmabuf.so"
 gpu none
 for mode in ud uc rc; do
+  # Each of two ranks in one process has a device of its own.
+  check 120 "the plugin's tests, $mode" env HAWSER_DATAPATH=verbs \
+    HAWSER_VERBS_MODE="$mode" HAWSER_PATHS=8 LD_LIBRARY_PATH="$build" \
+    HAWSER_TEST_DEALT='HAWSER_IB_HCA==a0;=b0' "$build/nccl_test" \
+    --gtest_filter='MessageTest.*:CloseTest.*-*InFlightOnFourThreads'
   for ranks in 2 4; do
     check 120 "all-reduce, $mode, $ranks ranks" \
       env HAWSER_VERBS_MODE="$mode" HAWSER_PATHS=8 \
