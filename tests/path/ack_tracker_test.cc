@@ -142,6 +142,15 @@ TEST(AckTracker, deadline__what_is_only_asked_for_bears_patience) {
   EXPECT_EQ(acks.deadline(), kStart + kDelay);
 }
 
+TEST(AckTracker, deadline__what_is_not_asked_for_waits_no_less) {
+  AckTracker acks = Tracker();
+  acks.OnPacket(Packet(0), false, kStart, kDelay * 2);
+  EXPECT_EQ(acks.deadline(), kStart + kDelay * 2);
+  acks.TakeAck(kStart + kDelay);
+  acks.OnPacket(Packet(1), false, kStart, kDelay / 2);
+  EXPECT_EQ(acks.deadline(), kStart + kDelay);
+}
+
 TEST(AckTracker, OnPacket__duplicates_are_told_and_answered_at_once) {
   AckTracker acks = Tracker();
   acks.OnPacket(Packet(0), false, kStart);

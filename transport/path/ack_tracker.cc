@@ -36,7 +36,7 @@ Arrival AckTracker::OnPacket(const wire::PacketHeader& header, bool ecn_marked,
   ++waiting_;
   const Duration wait = at_once || waiting_ >= every_ ? Duration()
                         : header.ack_now              ? patience
-                                                      : delay_;
+                                         : std::max(delay_, patience);
   due_ = std::min(due_, arrived_at + wait);
   return arrival;
 }

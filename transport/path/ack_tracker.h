@@ -19,7 +19,8 @@ class AckTracker {
   // An ack is due after `every` packets, `delay` after the first that waits,
   // or at once if the sender asked, a gap showed, or a duplicate came (its ack
   // may have been lost). RFC 9000 section 13.2 has the same three reasons.
-  // What was only asked for may have to wait for `patience`.
+  // What was only asked for may have to wait for `patience`; and what was not,
+  // if that is longer than `delay`.
   AckTracker(PathId path, uint32_t every, Duration delay);
 
   // A. What is.
