@@ -37,6 +37,9 @@ constexpr size_t kStarBytesMax = 64 << 10;
 // receives from, so that grants and acks go along; the ring has larger slices
 // under way in between.
 constexpr size_t kHalvingBytesMax = 8 << 20;
+// All slices of half the shares are sent before the first is received: into the
+// slots that the far side has posted, and our own.
+static_assert(kHalvingRanksMax / 2 * kSlicesPerShare <= 2 * kSlots);
 // Cuts lie on lines of LL128, so that copies stay aligned.
 constexpr size_t kCutBytes = 128;
 
@@ -414,8 +417,9 @@ std::vector<Choice> ChoicesIn(const Options& options) {
   if (options.algorithm != Algorithm::kAuto) {
     return {{options.algorithm, options.bytes_max}};
   }
+  const size_t least = LeastBytes(options);
   for (const Choice& choice : ChoicesOf(options.ranks)) {
-    if (choice.bytes_max < options.bytes_min) continue;
+    if (choice.bytes_max < least) continue;
     choices.push_back(
         {choice.algorithm, std::min(choice.bytes_max, options.bytes_max)});
     if (choice.bytes_max >= options.bytes_max) break;
@@ -512,11 +516,17 @@ std::vector<Choice> ChoicesOf(int ranks) {
     choices.push_back({Algorithm::kDoubling, kDoublingBytesMax});
   }
   // Of two ranks it would be the ring.
-  if (ranks > 2 && IsPowerOfTwo(ranks)) {
+  if (ranks > 2 && ranks <= kHalvingRanksMax && IsPowerOfTwo(ranks)) {
     choices.push_back({Algorithm::kHalving, kHalvingBytesMax});
   }
   choices.push_back({Algorithm::kRing, SIZE_MAX});
   return choices;
+}
+
+size_t LeastBytes(const Options& options) {
+  return ExtentOf(options.operation, options.bytes_min, SizeOf(options.type),
+                  options.ranks)
+      .bytes;
 }
 
 Algorithm AlgorithmFor(const Options& options, size_t bytes) {

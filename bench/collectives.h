@@ -10,6 +10,8 @@
 
 namespace hawser::bench {
 
+inline constexpr size_t kSlots = 8;  // NCCL_STEPS: of each comm.
+
 // What the reduction does with one slice, in this order: take the slice from
 // the incoming slot (or from the input), add the input to it, write it to the
 // output, to the outgoing slot, or both. `accumulate` adds what the output
@@ -76,6 +78,9 @@ struct Choice {
 };
 // In the order of their sizes; the last has no limit.
 std::vector<Choice> ChoicesOf(int ranks);
+
+// The first size of a run, in whole elements.
+size_t LeastBytes(const Options& options);
 
 // What is taken for one size: never kAuto.
 Algorithm AlgorithmFor(const Options& options, size_t bytes);

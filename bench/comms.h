@@ -17,8 +17,6 @@
 
 namespace hawser::bench {
 
-inline constexpr size_t kSlots = 8;  // NCCL_STEPS.
-
 struct FreeBytes {
   void operator()(std::byte* bytes) const { std::free(bytes); }
 };

@@ -73,11 +73,11 @@ What is measured (as in nccl-tests; sizes take K, M or G):
                              float double                      [float]
       --op OP                allreduce allgather reducescatter
                              sendrecv alltoall                 [allreduce]
-      --algo ALGORITHM       of an allreduce: ring, halving (2, 4, 8 ...
-                             ranks; few rounds), doubling (the same; few
-                             hops, for small sizes), star (all send to
-                             rank 0; few messages) or auto: by ranks and
-                             size                              [auto]
+      --algo ALGORITHM       of an allreduce: ring, halving (2, 4 or 8
+                             ranks; few rounds), doubling (2, 4, 8 ...
+                             ranks; few hops, for small sizes), star (all
+                             send to rank 0; few messages) or auto: by ranks
+                             and size                          [auto]
 
 How the plugin is driven:
   -p, --plugin FILE          any NCCL net plugin  [libnccl-net-hawser.so]
@@ -233,11 +233,15 @@ void CheckTogether(Options* options, bool max_given) {
     FailUsage("--algo %s: %s has one algorithm only", Name(options->algorithm),
               Name(options->operation));
   }
-  if ((options->algorithm == Algorithm::kDoubling ||
-       options->algorithm == Algorithm::kHalving) &&
+  if (options->algorithm == Algorithm::kDoubling &&
       !std::has_single_bit(static_cast<unsigned>(options->ranks))) {
-    FailUsage("--algo %s: --ranks %d is not a power of two",
-              Name(options->algorithm), options->ranks);
+    FailUsage("--algo doubling: --ranks %d is not a power of two",
+              options->ranks);
+  }
+  if (options->algorithm == Algorithm::kHalving &&
+      (options->ranks > kHalvingRanksMax ||
+       !std::has_single_bit(static_cast<unsigned>(options->ranks)))) {
+    FailUsage("--algo halving: --ranks %d is not 2, 4 or 8", options->ranks);
   }
   if (options->slice_bytes % SizeOf(options->type) != 0 ||
       options->slice_bytes % kSliceMin != 0) {

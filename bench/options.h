@@ -29,6 +29,7 @@ enum class DataType {
 
 // How an all-reduce goes about it. The other operations have one way each:
 // the ring, or every pair for itself.
+inline constexpr int kHalvingRanksMax = 8;  // With more, its slots would fill.
 enum class Algorithm { kAuto, kRing, kHalving, kDoubling, kStar, kPairs };
 
 const char* Name(Operation operation);

@@ -32,10 +32,11 @@ double AverageBusbw(const Report& report) {
 void PrintAlgorithm(const Options& options) {
   const Algorithm last = AlgorithmFor(options, options.bytes_max);
   std::string words;
-  if (AlgorithmFor(options, options.bytes_min) != last) {
+  const size_t least = LeastBytes(options);
+  if (AlgorithmFor(options, least) != last) {
     for (const Choice& choice : ChoicesOf(options.ranks)) {
       if (choice.algorithm == last) break;
-      if (choice.bytes_max < options.bytes_min) continue;
+      if (choice.bytes_max < least) continue;
       words += std::string(Name(choice.algorithm)) + " up to " +
                std::to_string(choice.bytes_max) + " bytes, then ";
     }

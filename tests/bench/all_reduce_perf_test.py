@@ -216,7 +216,7 @@ class RightResults(unittest.TestCase):
         for ranks, small, large in (
                 (2, "doubling", "ring"), (3, "star", "ring"),
                 (4, "star", "halving"), (5, "ring", "ring"),
-                (8, "doubling", "halving")):
+                (8, "doubling", "halving"), (16, "doubling", "ring")):
             chosen, out = algorithms("--ranks", ranks, *sizes)
             self.assertEqual(chosen, [small, large])
             if small != large:
@@ -228,6 +228,11 @@ class RightResults(unittest.TestCase):
         self.assertEqual(chosen, ["star", "halving", "ring"])
         self.assertRegex(out, r"# algorithm: star up to \d+ bytes, then "
                          r"halving up to \d+ bytes, then ring\n")
+        # A size is of whole elements, and so is what is taken for it.
+        chosen, out = algorithms("--ranks", 4, "-b", 65537, "-e", "2M", "-f",
+                                 16)
+        self.assertEqual(chosen, ["star", "halving"])
+        self.assertRegex(out, r"# algorithm: star up to \d+ bytes, then halv")
         chosen, out = algorithms("--algo", "ring", *sizes)
         self.assertEqual(chosen, ["ring", "ring"])
         self.assertIn("# algorithm: ring\n", out)
@@ -449,6 +454,7 @@ class HonestFailures(unittest.TestCase):
             ("--algo", "tree"), ("--algo", "pairs"),
             ("--algo", "doubling", "--ranks", "3"),
             ("--algo", "doubling", "--ranks", "12"),
+            ("--algo", "halving", "--ranks", "16"),
             ("--algo", "ring", "--op", "allgather"),
             ("--rank", "0"), ("--root", "127.0.0.1:1"),
             ("--rank", "2", "--ranks", "2", "--root", "127.0.0.1:1"),

@@ -21,6 +21,8 @@ tests='MessageTest.*:Sizes/LargeMessageTest.*:CloseTest.*:LifeTest.*'
 tests+=':ConnectTest.BothDirections*:ConnectTest.ConnectorComes*'
 tests+=':ConnectTest.SameHandle*:ConnectTest.ListenerIsGone'
 tests+='-*InFlightOnFourThreads:*ContextsComeAndGoOnManyThreads'
+"$build/nccl_test" --gtest_filter="$tests" --gtest_list_tests |
+  grep -q '^  ' || { echo "there is no test of that name"; exit 1; }
 # Each rank loads a copy of the plugin, which lies in another folder.
 HAWSER_DATAPATH=dpdk HAWSER_DPDK_EAL=$HAWSER_TEST_DPDK_EAL \
   HAWSER_DPDK_PORTS=$HAWSER_TEST_DPDK_PORTS \

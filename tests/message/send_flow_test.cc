@@ -146,6 +146,21 @@ TEST_F(SendFlowTest, Next__the_short_one_first) {
   ExpectNothing();
 }
 
+TEST_F(SendFlowTest, Next__the_short_one_first_where_little_is_admitted) {
+  Submit(2500);
+  ASSERT_TRUE(Grant(0, 4000, /*admitted_bytes=*/16));
+  const Cargo lost = *flow_.Next(1024, /*short_first=*/true);
+  ExpectCargo(lost, 0, 0, 512, false);  // What admission reaches into is whole.
+  ExpectNothing();
+  flow_.OnSettled(lost, false);
+  ExpectCargo(*flow_.Next(1024, true), 0, 0, 512, true);
+  ExpectNothing();
+  ASSERT_TRUE(Grant(0, 4000, 4000));
+  ExpectCargo(*flow_.Next(1024, true), 0, 512, 1024, false);
+  ExpectCargo(*flow_.Next(1024, true), 0, 1536, 964, false);
+  ExpectNothing();
+}
+
 TEST_F(SendFlowTest, IsLast__where_a_message_ends_but_for_one_truncated) {
   Submit(1000);
   Submit(5000);

@@ -256,7 +256,9 @@ Rank::Rank(const Variables& variables) {
     std::istringstream words(dealt);
     std::string name;
     std::getline(words, name, '=');
-    for (size_t i = 0; i <= number; ++i) std::getline(words, own[name], ';');
+    for (size_t i = 0; i <= number; ++i) {
+      EXPECT_TRUE(std::getline(words, own[name], ';')) << "for rank " << number;
+    }
   }
   const Environment environment(own);
   api = library.Newest();

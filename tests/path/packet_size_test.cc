@@ -63,11 +63,26 @@ TEST(PacketSize, wanted__until_it_was_tried) {
   size.OnWanted();
   EXPECT_TRUE(size.wanted());
   EXPECT_TRUE(size.may_try(kStart));
-  size.OnTried(kStart);
+  size.OnTried(8000, kStart);
   EXPECT_FALSE(size.wanted());
   size.OnWanted();
   EXPECT_FALSE(size.may_try(kStart));
   EXPECT_TRUE(size.may_try(kStart + PacketSize::kFirstPause));
+}
+
+TEST(PacketSize, OnTried__one_that_was_answered_is_no_reason_to_ask_less) {
+  PacketSize size;
+  Time now = kStart;
+  for (int i = 0; i < 5; ++i) {
+    ASSERT_TRUE(size.may_try(now));
+    size.OnTried(8000, now);
+    size.OnDelivered(7999, now);  // Something else.
+    size.OnDelivered(8000, now);
+    size.OnLoss();
+    now = now + PacketSize::kFirstPause;
+  }
+  for (int i = 0; i < 2; ++i) size.OnTried(8000, now);
+  EXPECT_FALSE(size.may_try(now + PacketSize::kFirstPause));
 }
 
 TEST(PacketSize, OnLost__the_smallest_of_the_lost_counts) {
@@ -91,7 +106,7 @@ TEST(PacketSize, larger__is_tried_with_growing_pauses) {
     ASSERT_TRUE(size.may_try(now));
     if (i > 0) pause = std::min(2 * pause, PacketSize::kLastPause);
     EXPECT_EQ(size.larger_bytes(), 4114u);
-    size.OnTried(now);
+    size.OnTried(8000, now);
     size.OnLost(8228, now);  // No strike: it was expected.
     EXPECT_EQ(size.limit_bytes(), 2057u);
   }
@@ -107,7 +122,7 @@ TEST(PacketSize, larger__step_by_step_and_then_no_limit) {
   const Time now = kStart + PacketSize::kFirstPause;
   ASSERT_TRUE(size.may_try(now));
   EXPECT_EQ(size.larger_bytes(), 2400u);
-  size.OnTried(now);
+  size.OnTried(8000, now);
   size.OnDelivered(2400, now);
   EXPECT_EQ(size.limit_bytes(), 2400u);
   EXPECT_TRUE(size.may_try(now));  // The next step at once.

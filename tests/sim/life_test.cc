@@ -37,6 +37,20 @@ TEST(Life, all_is_well__every_path_carries) {
 
 // As many as a header can name, with losses, so that acks and resends of all of
 // them are under way at once.
+TEST(Life, as_many_paths_as_there_can_be__every_path_carries) {
+  HostOptions host = UsualHost();
+  host.config.paths = host.datapath.entropies = kMaxPaths;
+  host.config.scheduler = "round_robin";
+  World world(2, host);
+  for (int p = 0; p < kMaxPaths; ++p) world.link(0, 1, p).loss = 0.01;
+  Stream stream(world, 0, 1, 256, kMessage);
+  ASSERT_TRUE(Finish(world, {&stream}));
+  stream.ExpectAllOk();
+  for (int p = 0; p < kMaxPaths; ++p) {
+    EXPECT_GT(world.path(0, 1, p).counts().bytes_delivered, 0u) << "path " << p;
+  }
+}
+
 // In a ping-pong, acks and grants go along with data, in datagrams larger than
 // any packet of it. That those arrive has to be found out first.
 TEST(Life, small_messages_there_and_back__share_datagrams) {
@@ -62,20 +76,6 @@ TEST(Life, small_messages_there_and_back__share_datagrams) {
   pong.ExpectAllOk();
   // 2505 if nothing larger than a message may leave.
   EXPECT_LT(world.sim.network().departures(), 1750u);
-}
-
-TEST(Life, as_many_paths_as_there_can_be__every_path_carries) {
-  HostOptions host = UsualHost();
-  host.config.paths = host.datapath.entropies = kMaxPaths;
-  host.config.scheduler = "round_robin";
-  World world(2, host);
-  for (int p = 0; p < kMaxPaths; ++p) world.link(0, 1, p).loss = 0.01;
-  Stream stream(world, 0, 1, 256, kMessage);
-  ASSERT_TRUE(Finish(world, {&stream}));
-  stream.ExpectAllOk();
-  for (int p = 0; p < kMaxPaths; ++p) {
-    EXPECT_GT(world.path(0, 1, p).counts().bytes_delivered, 0u) << "path " << p;
-  }
 }
 
 TEST(Life, a_dead_path__is_left_out) {

@@ -164,7 +164,9 @@ std::optional<Engine::Turn> Runner::TakeTurn(bool before_sleep) {
     const Time now = MonotonicNow();
     turn = engine_->RunOnce(now);
     if (before_sleep && !turn->worked) AwaitPlanes();
-    assisted_at_.store(now.nanos(), std::memory_order_relaxed);
+    // A turn full of work takes longer than a nap does.
+    assisted_at_.store((turn->worked ? MonotonicNow() : now).nanos(),
+                       std::memory_order_relaxed);
     look_again_.store(true, std::memory_order_seq_cst);
   }
   turn_.unlock();
@@ -228,9 +230,9 @@ void Runner::Loop() {
       if (!may_assist_) {
         lock.lock();
       } else if (!lock.try_lock()) {
-        // A turn that takes longer than a nap is assistance, too; and who has
-        // it would have to wake who waits for it.
-        Nap(now + naps_.span());
+        // A turn that is not over yet is assistance, too; and who has it would
+        // have to wake who waits for it.
+        Nap(MonotonicNow() + naps_.span());
         continue;
       }
       look_again_.store(false, std::memory_order_seq_cst);

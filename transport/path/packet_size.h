@@ -47,6 +47,10 @@ class PacketSize {
   void OnDelivered(uint32_t bytes, Time now) {
     safe_bytes_ = std::max(safe_bytes_, bytes);
     if (bytes >= strike_bytes_) Forgive();
+    if (bytes >= tried_bytes_) {  // Whoever asks is answered again.
+      pause_ = kFirstPause;
+      tried_bytes_ = kUnlimited;
+    }
     if (bytes <= limit_bytes_) return;
     limit_bytes_ = larger_bytes();
     pause_ = kFirstPause;
@@ -61,8 +65,9 @@ class PacketSize {
     if (++strikes_ == kStrikes) Shrink(now);
   }
   void OnWanted() { wanted_ = true; }
-  void OnTried(Time now) {
+  void OnTried(uint32_t bytes, Time now) {
     wanted_ = false;
+    tried_bytes_ = bytes;
     try_at_ = now + pause_;
     pause_ = std::min(2 * pause_, kLastPause);
   }
@@ -87,6 +92,7 @@ class PacketSize {
   int strikes_ = 0;                      // Losses in a row.
   uint32_t strike_bytes_ = kUnlimited;   // The smallest of them.
   bool wanted_ = false;
+  uint32_t tried_bytes_ = kUnlimited;  // Of what has not been answered.
   Time try_at_;
   Duration pause_ = kFirstPause;
 };

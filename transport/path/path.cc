@@ -98,9 +98,11 @@ uint32_t Path::probe_bytes() const {
 
 uint32_t Path::larger_probe_bytes(uint32_t ceiling_bytes, Time now) const {
   if (!size_.may_try(now)) return 0;
+  const bool limited = size_.limit_bytes() < ceiling_bytes;
   const bool wanted = size_.wanted() && size_.safe_bytes() < ceiling_bytes;
-  if (!wanted && size_.limit_bytes() >= ceiling_bytes) return 0;
-  const uint32_t bytes = std::min(size_.larger_bytes(), ceiling_bytes);
+  if (!limited && !wanted) return 0;
+  const uint32_t bytes =
+      limited ? std::min(size_.larger_bytes(), ceiling_bytes) : ceiling_bytes;
   return CanSend(bytes, now) ? bytes : 0;
 }
 
@@ -236,7 +238,7 @@ Path::Numbered Path::Send(const wire::Cargo& cargo, uint32_t wire_bytes,
   if (probe) {
     ++counts_.probes_sent;
     if (state_ == State::kOpen && wire_bytes > size_.safe_bytes()) {
-      size_.OnTried(now);
+      size_.OnTried(wire_bytes, now);
     } else if (state_ == State::kSuspect && probe_wanted_) {
       if (!bare_probe_next_) lost_bytes_ = wire_bytes;
       next_probe_ = now + probe_pause_;

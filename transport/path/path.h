@@ -100,7 +100,7 @@ class alignas(64) Path {
   AckSummary OnOvertaken(Time sent_before, SettledList& out, Time now);
   // `host_heard` is when anything last came from the far host, on any path.
   AckSummary OnDeadline(Time host_heard, SettledList& out, Time now);
-  // An ack that the packet asks for may wait for `patience`.
+  // Its ack may wait for `patience`.
   Arrival OnPacket(const wire::PacketHeader& header, bool ecn_marked,
                    Time arrived_at, Duration patience = Duration());
   // Packets would have shared a datagram, had it been safe.
