@@ -74,7 +74,7 @@ class Runner {
   void Loop();
   // A turn for somebody else; nullopt: not now.
   std::optional<Engine::Turn> TakeTurn(bool before_sleep);
-  void AwaitPlanes();  // Under the turn, before a sleep that watches them.
+  void AwaitPlanes();    // Under the turn, before a sleep that watches them.
   void Nap(Time until);  // While others assist.
   void Sleep(Time until, bool watch_planes);
   void Linger();
