@@ -67,6 +67,16 @@ void Damage(std::vector<std::byte>& bytes, Random& random) {
   }
 }
 
+// What a fuzzer found, once each.
+TEST(HeaderFuzz, TestOneInput__found_before) {
+  // A packet whose payload was placed, and is not in it.
+  constexpr uint8_t kPlaced[] = {0x00, 0x02, 0x60, 0x22, 0xb7, 0x00, 0x5d, 0xb7,
+                                 0xb7, 0xb7, 0x40, 0x2b, 0x03, 0x00, 0xf9, 0x8a,
+                                 0xc2, 0x40, 0xff, 0x28, 0xff, 0x01, 0x00, 0x08,
+                                 0x00, 0x00, 0x00, 0x00, 0xae, 0x02};
+  LLVMFuzzerTestOneInput(kPlaced, sizeof kPlaced);
+}
+
 TEST(HeaderFuzz, TestOneInput__damaged_samples) {
   Random random(1);
   for (int i = 0; i < 200'000; ++i) {
