@@ -104,18 +104,15 @@ Allowance Swift::OnLoss(const LossEvent& loss) {
 
 // Section 3.2: many flows make small windows, whose queue varies more; a
 // larger target for a smaller window keeps them from starving each other.
-Duration Swift::Target() {
-  if (scaled_for_packets_ != window_packets_) {
-    const double at_min = 1 / std::sqrt(parameters_.scaling_min_packets);
-    const double at_max = 1 / std::sqrt(parameters_.scaling_max_packets);
-    const double share = (1 / std::sqrt(window_packets_) - at_max) /
-                         std::max(at_min - at_max, 1e-9);
-    scaling_ = Duration::Nanos(static_cast<int64_t>(
-        std::clamp(share, 0.0, 1.0) *
-        static_cast<double>(parameters_.scaling_delay.nanos())));
-    scaled_for_packets_ = window_packets_;
-  }
-  return min_rtt_ + parameters_.target_delay + scaling_;
+Duration Swift::Target() const {
+  const double at_min = 1 / std::sqrt(parameters_.scaling_min_packets);
+  const double at_max = 1 / std::sqrt(parameters_.scaling_max_packets);
+  const double share = (1 / std::sqrt(window_packets_) - at_max) /
+                       std::max(at_min - at_max, 1e-9);
+  const auto scaling = static_cast<int64_t>(
+      std::clamp(share, 0.0, 1.0) *
+      static_cast<double>(parameters_.scaling_delay.nanos()));
+  return min_rtt_ + parameters_.target_delay + Duration::Nanos(scaling);
 }
 
 void Swift::LearnMinRtt(Duration rtt, Time now) {

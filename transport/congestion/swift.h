@@ -44,7 +44,7 @@ class Swift final : public CongestionControl {
   Allowance OnLoss(const LossEvent& loss) override;
 
  private:
-  Duration Target();
+  Duration Target() const;
   void LearnMinRtt(Duration rtt, Time now);
   void Drain(Time now);
   void BeginDrain(double packets, Time now);
@@ -56,9 +56,6 @@ class Swift final : public CongestionControl {
 
   Parameters parameters_;
   double window_packets_;
-  // What flow-based scaling adds, which changes with the window alone.
-  Duration scaling_;
-  double scaled_for_packets_ = -1;
   bool ramping_ = true;  // No congestion seen yet.
   Duration min_rtt_ = Duration::Max();
   // The least of the samples taken since the window last exceeded a packet,

@@ -105,13 +105,9 @@ PathId Adaptive::Pick(const PathView& view, Time now) {
   for (uint64_t left = std::min(candidates, kLook); left > 0; --left) {
     p = NextOf(view.sendable, p);
     const Path& path = view.paths[p];
-    const uint32_t in_flight = path.in_flight_bytes();
-    double stretch = 1;
-    if (in_flight > 0 || penalties_[p] > 0) {
-      stretch = (1 + static_cast<double>(in_flight) /
-                         std::max(path.window_bytes(), 1u)) *
-                (1 + penalties_[p]);
-    }
+    const double stretch = (1 + static_cast<double>(path.in_flight_bytes()) /
+                                    std::max(path.window_bytes(), 1u)) *
+                           (1 + penalties_[p]);
     const Duration silence = path.silence(now);
     Duration expected = std::max(mean_, silence);
     if (path.network_rtt().has_sample()) {
