@@ -139,6 +139,34 @@ size_t ShareBytesMax(const Placement& placement) {
   return kSlicesPerShare * placement.slice_bytes;
 }
 
+// The slices of one rank's share of `range`.
+void AppendShare(Range range, size_t share, const Step& like,
+                 const Placement& placement, std::vector<Step>* steps) {
+  Range part = Part(range.bytes(), share, static_cast<size_t>(placement.ranks));
+  part.begin += range.begin;
+  part.end += range.begin;
+  AppendSlices(part, like, placement.slice_bytes, steps);
+}
+
+// A program for each channel that is worth it for `worth_bytes`, of the steps
+// that `loop` appends for each piece of the channel's part of `bytes`.
+std::vector<Program> ProgramsOf(
+    size_t bytes, size_t worth_bytes, size_t loop_bytes,
+    const Placement& placement,
+    const std::function<void(Range, std::vector<Step>*)>& loop) {
+  const int channels = ChannelsFor(worth_bytes, placement.channels);
+  std::vector<Program> programs;
+  for (int channel = 0; channel < channels; ++channel) {
+    Program program{channel, {}};
+    const Range range = Part(bytes, static_cast<size_t>(channel),
+                             static_cast<size_t>(channels));
+    ForEachLoop(range, loop_bytes,
+                [&](Range piece) { loop(piece, &program.steps); });
+    programs.push_back(std::move(program));
+  }
+  return programs;
+}
+
 // Reduce-scatter and all-gather in one go: after ranks - 1 steps a rank holds
 // the sum of its own share, after ranks - 1 more everyone holds all.
 void AllReduceLoop(Range range, const Placement& placement,
@@ -146,10 +174,7 @@ void AllReduceLoop(Range range, const Placement& placement,
   const auto ranks = static_cast<size_t>(placement.ranks);
   const auto rank = static_cast<size_t>(placement.rank);
   const auto append = [&](const Step& step, size_t share) {
-    Range part = Part(range.bytes(), share % ranks, ranks);
-    part.begin += range.begin;
-    part.end += range.begin;
-    AppendSlices(part, step, placement.slice_bytes, steps);
+    AppendShare(range, share % ranks, step, placement, steps);
   };
   append(kSend, rank + ranks - 1);
   for (size_t j = 2; j < ranks; ++j) {
@@ -196,55 +221,35 @@ std::vector<Program> RingPrograms(Operation operation, const Extent& extent,
   // All-reduce goes round with everything, the others with one rank's share.
   const size_t bytes = extent.elements * placement.element_bytes;
   const size_t loop_bytes = ShareBytesMax(placement) * (all_reduce ? ranks : 1);
-  const int channels =
-      ChannelsFor(all_reduce ? bytes : bytes * ranks, placement.channels);
-  std::vector<Program> programs;
-  for (int channel = 0; channel < channels; ++channel) {
-    Program program{channel, {}};
-    const Range range = Part(bytes, static_cast<size_t>(channel),
-                             static_cast<size_t>(channels));
-    ForEachLoop(range, loop_bytes, [&](Range loop) {
-      if (all_reduce) {
-        AllReduceLoop(loop, placement, &program.steps);
-      } else if (operation == Operation::kReduceScatter) {
-        ReduceScatterLoop(loop, bytes, placement, &program.steps);
-      } else {
-        AllGatherLoop(loop, bytes, placement, &program.steps);
-      }
-    });
-    programs.push_back(std::move(program));
-  }
-  return programs;
+  return ProgramsOf(bytes, all_reduce ? bytes : bytes * ranks, loop_bytes,
+                    placement, [&](Range loop, std::vector<Step>* steps) {
+                      if (all_reduce) {
+                        AllReduceLoop(loop, placement, steps);
+                      } else if (operation == Operation::kReduceScatter) {
+                        ReduceScatterLoop(loop, bytes, placement, steps);
+                      } else {
+                        AllGatherLoop(loop, bytes, placement, steps);
+                      }
+                    });
 }
 
 // A rank sums what it received and what it holds, its partner the same two the
 // other way round: both get the same bits, and so does everyone in the end.
-std::vector<Program> DoublingPrograms(const Extent& extent,
-                                      const Placement& placement) {
+void DoublingLoop(Range range, const Placement& placement,
+                  std::vector<Step>* steps) {
   const size_t rounds = RoundsOf(placement.ranks);
-  const int channels = ChannelsFor(extent.bytes, placement.channels);
-  std::vector<Program> programs;
-  for (int channel = 0; channel < channels; ++channel) {
-    Program program{channel, {}};
-    const Range range = Part(extent.bytes, static_cast<size_t>(channel),
-                             static_cast<size_t>(channels));
-    ForEachLoop(range, ShareBytesMax(placement), [&](Range loop) {
-      const auto append = [&](const Step& step) {
-        AppendSlices(loop, step, placement.slice_bytes, &program.steps);
-      };
-      append(Over(kSend, 0, placement.first_hop));
-      for (size_t round = 0; round < rounds; ++round) {
-        const size_t hop = placement.first_hop + round;
-        Step step = round + 1 < rounds ? kRecvReduceBoth : kRecvReduce;
-        // The output holds the sum so far, but before the first it holds none.
-        step.accumulate = round > 0;
-        step.in_place = false;  // The next round adds to what this one sends.
-        append(Over(step, hop, hop + 1));
-      }
-    });
-    programs.push_back(std::move(program));
+  const auto append = [&](const Step& step) {
+    AppendSlices(range, step, placement.slice_bytes, steps);
+  };
+  append(Over(kSend, 0, placement.first_hop));
+  for (size_t round = 0; round < rounds; ++round) {
+    const size_t hop = placement.first_hop + round;
+    Step step = round + 1 < rounds ? kRecvReduceBoth : kRecvReduce;
+    // The output holds the sum so far, but before the first it holds none.
+    step.accumulate = round > 0;
+    step.in_place = false;  // The next round adds to what this one sends.
+    append(Over(step, hop, hop + 1));
   }
-  return programs;
 }
 
 // Recursive halving, then recursive doubling (R. Thakur, R. Rabenseifner, W.
@@ -262,10 +267,7 @@ void HalvingLoop(Range range, const Placement& placement,
   const auto rank = static_cast<size_t>(placement.rank);
   const size_t rounds = RoundsOf(placement.ranks);
   const auto append = [&](const Step& step, size_t share) {
-    Range part = Part(range.bytes(), share, ranks);
-    part.begin += range.begin;
-    part.end += range.begin;
-    AppendSlices(part, step, placement.slice_bytes, steps);
+    AppendShare(range, share, step, placement, steps);
   };
   const auto hop = [&](size_t round) { return placement.first_hop + round; };
   const auto distance = [&](size_t round) { return ranks >> (round + 1); };
@@ -303,28 +305,10 @@ void HalvingLoop(Range range, const Placement& placement,
   }
 }
 
-std::vector<Program> HalvingPrograms(const Extent& extent,
-                                     const Placement& placement) {
-  const int channels = ChannelsFor(extent.bytes, placement.channels);
-  const size_t loop_bytes =
-      ShareBytesMax(placement) * static_cast<size_t>(placement.ranks);
-  std::vector<Program> programs;
-  for (int channel = 0; channel < channels; ++channel) {
-    Program program{channel, {}};
-    const Range range = Part(extent.bytes, static_cast<size_t>(channel),
-                             static_cast<size_t>(channels));
-    ForEachLoop(range, loop_bytes, [&](Range loop) {
-      HalvingLoop(loop, placement, &program.steps);
-    });
-    programs.push_back(std::move(program));
-  }
-  return programs;
-}
-
 // The hop to a rank that is so far ahead is its hop from us; all but the
 // ring's.
-std::vector<Program> StarPrograms(const Extent& extent,
-                                  const Placement& placement) {
+void StarLoop(Range range, const Placement& placement,
+              std::vector<Step>* steps) {
   const auto ranks = static_cast<size_t>(placement.ranks);
   const auto rank = static_cast<size_t>(placement.rank);
   const auto to = [&](size_t peer) {
@@ -333,33 +317,22 @@ std::vector<Program> StarPrograms(const Extent& extent,
   const auto from = [&](size_t peer) {
     return placement.first_hop + (rank + ranks - peer) % ranks - 1;
   };
-  const int channels = ChannelsFor(extent.bytes, placement.channels);
-  std::vector<Program> programs;
-  for (int channel = 0; channel < channels; ++channel) {
-    Program program{channel, {}};
-    const Range range = Part(extent.bytes, static_cast<size_t>(channel),
-                             static_cast<size_t>(channels));
-    ForEachLoop(range, ShareBytesMax(placement), [&](Range loop) {
-      const auto append = [&](const Step& step) {
-        AppendSlices(loop, step, placement.slice_bytes, &program.steps);
-      };
-      if (rank != 0) {
-        append(Over(kSend, 0, to(0)));
-        append(Over(kRecv, from(0), 0));
-        return;
-      }
-      for (size_t peer = 1; peer < ranks; ++peer) {
-        Step step = kRecvReduce;
-        step.accumulate = peer > 1;
-        append(Over(step, from(peer), 0));
-      }
-      for (size_t peer = 1; peer < ranks; ++peer) {
-        append(Over(kRelay, 0, to(peer)));
-      }
-    });
-    programs.push_back(std::move(program));
+  const auto append = [&](const Step& step) {
+    AppendSlices(range, step, placement.slice_bytes, steps);
+  };
+  if (rank != 0) {
+    append(Over(kSend, 0, to(0)));
+    append(Over(kRecv, from(0), 0));
+    return;
   }
-  return programs;
+  for (size_t peer = 1; peer < ranks; ++peer) {
+    Step step = kRecvReduce;
+    step.accumulate = peer > 1;
+    append(Over(step, from(peer), 0));
+  }
+  for (size_t peer = 1; peer < ranks; ++peer) {
+    append(Over(kRelay, 0, to(peer)));
+  }
 }
 
 // A one-way stream: every slice as large as it may be, as NCCL's p2p does.
@@ -410,20 +383,21 @@ std::vector<Program> PairPrograms(Operation operation, const Extent& extent,
   return programs;
 }
 
-// What the sizes of a run ask for.
-std::vector<Choice> ChoicesIn(const Options& options) {
+// What Algorithm::kAuto takes, in the order of sizes; the last has no limit.
+std::vector<Choice> ChoicesOf(int ranks) {
   std::vector<Choice> choices;
-  if (options.operation != Operation::kAllReduce) return choices;
-  if (options.algorithm != Algorithm::kAuto) {
-    return {{options.algorithm, options.bytes_max}};
+  if (ranks == 2) {
+    choices.push_back({Algorithm::kDoubling, kPairBytesMax});
+  } else if (ranks <= kStarRanksMax) {
+    choices.push_back({Algorithm::kStar, kStarBytesMax});
+  } else if (IsPowerOfTwo(ranks)) {
+    choices.push_back({Algorithm::kDoubling, kDoublingBytesMax});
   }
-  const size_t least = LeastBytes(options);
-  for (const Choice& choice : ChoicesOf(options.ranks)) {
-    if (choice.bytes_max < least) continue;
-    choices.push_back(
-        {choice.algorithm, std::min(choice.bytes_max, options.bytes_max)});
-    if (choice.bytes_max >= options.bytes_max) break;
+  // Of two ranks it would be the ring.
+  if (ranks > 2 && ranks <= kHalvingRanksMax && IsPowerOfTwo(ranks)) {
+    choices.push_back({Algorithm::kHalving, kHalvingBytesMax});
   }
+  choices.push_back({Algorithm::kRing, SIZE_MAX});
   return choices;
 }
 
@@ -506,29 +480,6 @@ double BusFactor(Operation operation, int ranks) {
   return 1.0;
 }
 
-std::vector<Choice> ChoicesOf(int ranks) {
-  std::vector<Choice> choices;
-  if (ranks == 2) {
-    choices.push_back({Algorithm::kDoubling, kPairBytesMax});
-  } else if (ranks <= kStarRanksMax) {
-    choices.push_back({Algorithm::kStar, kStarBytesMax});
-  } else if (IsPowerOfTwo(ranks)) {
-    choices.push_back({Algorithm::kDoubling, kDoublingBytesMax});
-  }
-  // Of two ranks it would be the ring.
-  if (ranks > 2 && ranks <= kHalvingRanksMax && IsPowerOfTwo(ranks)) {
-    choices.push_back({Algorithm::kHalving, kHalvingBytesMax});
-  }
-  choices.push_back({Algorithm::kRing, SIZE_MAX});
-  return choices;
-}
-
-size_t LeastBytes(const Options& options) {
-  return ExtentOf(options.operation, options.bytes_min, SizeOf(options.type),
-                  options.ranks)
-      .bytes;
-}
-
 Algorithm AlgorithmFor(const Options& options, size_t bytes) {
   switch (options.operation) {
     case Operation::kSendRecv:
@@ -546,6 +497,25 @@ Algorithm AlgorithmFor(const Options& options, size_t bytes) {
              choices.begin(), choices.end(),
              [bytes](const Choice& one) { return bytes <= one.bytes_max; })
       ->algorithm;
+}
+
+std::vector<Choice> ChoicesIn(const Options& options) {
+  if (options.operation != Operation::kAllReduce ||
+      options.algorithm != Algorithm::kAuto) {
+    return {{AlgorithmFor(options, options.bytes_max), options.bytes_max}};
+  }
+  // The first size, in whole elements.
+  const size_t least = ExtentOf(options.operation, options.bytes_min,
+                                SizeOf(options.type), options.ranks)
+                           .bytes;
+  std::vector<Choice> choices;
+  for (const Choice& choice : ChoicesOf(options.ranks)) {
+    if (choice.bytes_max < least) continue;
+    choices.push_back(
+        {choice.algorithm, std::min(choice.bytes_max, options.bytes_max)});
+    if (choice.bytes_max >= options.bytes_max) break;
+  }
+  return choices;
 }
 
 std::vector<Hop> HopsOf(const Options& options) {
@@ -579,13 +549,20 @@ size_t FirstHopOf(const Options& options, Algorithm algorithm) {
 std::vector<Program> MakePrograms(Operation operation, Algorithm algorithm,
                                   const Extent& extent,
                                   const Placement& placement) {
+  const auto by_loop = [&](auto loop, size_t loop_bytes) {
+    return ProgramsOf(extent.bytes, extent.bytes, loop_bytes, placement,
+                      [&](Range range, std::vector<Step>* steps) {
+                        loop(range, placement, steps);
+                      });
+  };
   switch (algorithm) {
     case Algorithm::kHalving:
-      return HalvingPrograms(extent, placement);
+      return by_loop(HalvingLoop, ShareBytesMax(placement) *
+                                      static_cast<size_t>(placement.ranks));
     case Algorithm::kDoubling:
-      return DoublingPrograms(extent, placement);
+      return by_loop(DoublingLoop, ShareBytesMax(placement));
     case Algorithm::kStar:
-      return StarPrograms(extent, placement);
+      return by_loop(StarLoop, ShareBytesMax(placement));
     case Algorithm::kPairs:
       return PairPrograms(operation, extent, placement);
     case Algorithm::kAuto:

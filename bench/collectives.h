@@ -37,6 +37,8 @@ struct Step {
 
   bool received_in_place() const { return in_place && receive && !reduce; }
   bool sent_in_place() const { return in_place && send; }
+  // What is sent in place lies in the output; else in the input.
+  bool sends_output() const { return write || relay; }
 };
 
 // Steps in order. A hop's channel belongs to at most one program for each
@@ -71,19 +73,16 @@ Extent ExtentOf(Operation operation, size_t bytes, size_t element_bytes,
 // busbw / algbw, as nccl-tests defines it: what the slowest wire carries.
 double BusFactor(Operation operation, int ranks);
 
-// An algorithm, and up to how many bytes Algorithm::kAuto takes it.
+// What is taken for one size: never kAuto.
+Algorithm AlgorithmFor(const Options& options, size_t bytes);
+
+// An algorithm, and up to how many bytes it is taken.
 struct Choice {
   Algorithm algorithm = Algorithm::kRing;
   size_t bytes_max = 0;
 };
-// In the order of their sizes; the last has no limit.
-std::vector<Choice> ChoicesOf(int ranks);
-
-// The first size of a run, in whole elements.
-size_t LeastBytes(const Options& options);
-
-// What is taken for one size: never kAuto.
-Algorithm AlgorithmFor(const Options& options, size_t bytes);
+// Those that a run takes, in the order of its sizes; one at least.
+std::vector<Choice> ChoicesIn(const Options& options);
 
 // The hops that rank options.rank needs for all sizes of a run, and which of
 // them is the first of an algorithm's own; the ring's only one is hop 0.

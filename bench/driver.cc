@@ -230,7 +230,7 @@ bool Driver::TakeStep(Progress* progress) {
     send->sources[send->filled % kSlots] = SourceOf(step, *send);
     send->sizes[send->filled % kSlots] = step.bytes;
     ++send->filled;
-    if (in_place_ && step.sent_in_place() && (step.write || step.relay)) {
+    if (in_place_ && step.sent_in_place() && step.sends_output()) {
       for (Outgoing& outgoing : progress->outgoing) {
         if (outgoing.comm == send) outgoing.from_output = send->filled;
       }
@@ -263,7 +263,7 @@ void Driver::Execute(const Step& step, const std::byte* incoming,
 
 Place Driver::SourceOf(const Step& step, const SendComm& comm) const {
   if (!in_place_ || !step.sent_in_place()) return comm.slot_place(comm.filled);
-  if (step.write || step.relay) {
+  if (step.sends_output()) {
     return {output_ + step.output, comm.output_region};
   }
   return {input_ + step.input, comm.input_region};

@@ -7,6 +7,8 @@
 #include <cstdio>
 #include <cstring>
 #include <nlohmann/json.hpp>
+#include <span>
+#include <string>
 
 #include "bench/collectives.h"
 #include "bench/fail.h"
@@ -30,18 +32,14 @@ double AverageBusbw(const Report& report) {
 // In one line what is taken for which sizes: each row has room for no more
 // columns than nccl-tests gives it.
 void PrintAlgorithm(const Options& options) {
-  const Algorithm last = AlgorithmFor(options, options.bytes_max);
+  const auto choices = ChoicesIn(options);
   std::string words;
-  const size_t least = LeastBytes(options);
-  if (AlgorithmFor(options, least) != last) {
-    for (const Choice& choice : ChoicesOf(options.ranks)) {
-      if (choice.algorithm == last) break;
-      if (choice.bytes_max < least) continue;
-      words += std::string(Name(choice.algorithm)) + " up to " +
-               std::to_string(choice.bytes_max) + " bytes, then ";
-    }
+  for (const Choice& choice : std::span(choices).first(choices.size() - 1)) {
+    words += std::string(Name(choice.algorithm)) + " up to " +
+             std::to_string(choice.bytes_max) + " bytes, then ";
   }
-  std::printf("# algorithm: %s%s\n", words.c_str(), Name(last));
+  std::printf("# algorithm: %s%s\n", words.c_str(),
+              Name(choices.back().algorithm));
 }
 
 std::FILE* OpenJson(const std::string& file) {
