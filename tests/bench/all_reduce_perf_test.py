@@ -144,39 +144,31 @@ class RightResults(unittest.TestCase):
                                          "-w", 0)
                 self.assertEqual(document["type"], element)
 
-    def test_doubling_with_every_type_and_odd_sizes(self):
-        for ranks in (2, 4, 8):
-            for element in TYPES if ranks == 4 else FEW_TYPES:
-                with self.subTest(ranks=ranks, element=element):
-                    # 0 bytes, one element, then numbers that no cut divides.
-                    document, out = self.check(
-                        "--algo", "doubling", "--ranks", ranks, "--type",
-                        element, "-b", 0, "-e", "300K", "-f", 37, "-n", 2,
-                        "-w", 1, "-c", 2)
-                    self.assertGreater(document["comms"], 0)
-                    self.assertGreater(document["connect_s"], 0)
-                    self.assertIn(f"# {document['comms']} comms of each rank "
-                                  "were connected in ", out)
-                    sizes = [row["size_bytes"] for row in document["results"]]
-                    self.assertEqual(sizes[0], 0)
-                    self.assertGreater(sizes[-1], 10000)
-                    self.assertEqual({row["algorithm"]
-                                      for row in document["results"]},
-                                     {"doubling"})
-                    self.assertIn("# algorithm: doubling\n", out)
+    def check_odd_sizes(self, algorithm, ranks, element):
+        # 0 bytes, one element, then numbers that no cut divides.
+        document, out = self.check(
+            "--algo", algorithm, "--ranks", ranks, "--type", element, "-b", 0,
+            "-e", "300K", "-f", 37, "-n", 2, "-w", 1, "-c", 2)
+        self.assertGreater(document["comms"], 0)
+        self.assertGreater(document["connect_s"], 0)
+        self.assertIn(f"# {document['comms']} comms of each rank were "
+                      "connected in ", out)
+        sizes = [row["size_bytes"] for row in document["results"]]
+        self.assertEqual(sizes[0], 0)
+        self.assertGreater(sizes[-1], 10000)
+        self.assertEqual({row["algorithm"] for row in document["results"]},
+                         {algorithm})
+        self.assertIn(f"# algorithm: {algorithm}\n", out)
 
-    def test_halving_with_every_type_and_odd_sizes(self):
-        for ranks in (2, 4, 8):
-            for element in TYPES if ranks == 4 else FEW_TYPES:
-                with self.subTest(ranks=ranks, element=element):
-                    document, out = self.check(
-                        "--algo", "halving", "--ranks", ranks, "--type",
-                        element, "-b", 0, "-e", "300K", "-f", 37, "-n", 2,
-                        "-w", 1, "-c", 2)
-                    self.assertEqual({row["algorithm"]
-                                      for row in document["results"]},
-                                     {"halving"})
-                    self.assertIn("# algorithm: halving\n", out)
+    def test_each_algorithm_with_every_type_and_odd_sizes(self):
+        for algorithm, all_ranks, typical in (("doubling", (2, 4, 8), 4),
+                                              ("halving", (2, 4, 8), 4),
+                                              ("star", (2, 3, 4, 7), 3)):
+            for ranks in all_ranks:
+                for element in TYPES if ranks == typical else FEW_TYPES:
+                    with self.subTest(algorithm=algorithm, ranks=ranks,
+                                      element=element):
+                        self.check_odd_sizes(algorithm, ranks, element)
 
     def test_halving_in_many_slices_on_many_channels(self):
         for ranks in (4, 8):
@@ -185,19 +177,6 @@ class RightResults(unittest.TestCase):
                     self.check("--algo", "halving", "--ranks", ranks, "--slice",
                                "4K", "--channels", 3, "-b", 3000012, "-e",
                                3000012, "-n", 2, "-w", 0, *way)
-
-    def test_star_with_every_type_and_odd_sizes(self):
-        for ranks in (2, 3, 4, 7):
-            for element in TYPES if ranks == 3 else FEW_TYPES:
-                with self.subTest(ranks=ranks, element=element):
-                    document, out = self.check(
-                        "--algo", "star", "--ranks", ranks, "--type", element,
-                        "-b", 0, "-e", "300K", "-f", 37, "-n", 2, "-w", 1,
-                        "-c", 2)
-                    self.assertEqual({row["algorithm"]
-                                      for row in document["results"]},
-                                     {"star"})
-                    self.assertIn("# algorithm: star\n", out)
 
     def test_slots_are_reused_many_times_with_small_slices(self):
         ways = [("--op", operation) for operation in OPERATIONS]

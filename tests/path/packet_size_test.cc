@@ -106,7 +106,7 @@ TEST(PacketSize, larger__is_tried_with_growing_pauses) {
     ASSERT_TRUE(size.may_try(now));
     if (i > 0) pause = std::min(2 * pause, PacketSize::kLastPause);
     EXPECT_EQ(size.larger_bytes(), 4114u);
-    size.OnTried(8000, now);
+    size.OnTried(size.larger_bytes(), now);
     size.OnLost(8228, now);  // No strike: it was expected.
     EXPECT_EQ(size.limit_bytes(), 2057u);
   }
@@ -122,7 +122,7 @@ TEST(PacketSize, larger__step_by_step_and_then_no_limit) {
   const Time now = kStart + PacketSize::kFirstPause;
   ASSERT_TRUE(size.may_try(now));
   EXPECT_EQ(size.larger_bytes(), 2400u);
-  size.OnTried(8000, now);
+  size.OnTried(size.larger_bytes(), now);
   size.OnDelivered(2400, now);
   EXPECT_EQ(size.limit_bytes(), 2400u);
   EXPECT_TRUE(size.may_try(now));  // The next step at once.

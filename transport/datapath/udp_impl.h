@@ -132,6 +132,9 @@ struct UdpDatapath::Impl {
   size_t Receive(std::span<RxPacket> out);
   bool Refill();  // False: nothing has come.
   void StartPeeking();
+  std::span<std::byte> BufferOf(size_t arrival) const {
+    return {buffers.get() + arrival * kArrivalBytes, kArrivalBytes};
+  }
   void Prepare(Inquiry& inquiry, size_t index, std::span<std::byte> bytes,
                std::span<std::byte> rest = {});
   // As recvmmsg; returns those that were filled.
@@ -160,9 +163,6 @@ struct UdpDatapath::Impl {
   int awaited = -1;  // The socket whose room poll_fd() tells.
 
   Descriptor receiver;
-  std::span<std::byte> BufferOf(size_t arrival) const {
-    return {buffers.get() + arrival * kArrivalBytes, kArrivalBytes};
-  }
   std::unique_ptr<std::byte[]> buffers;  // kArrivals of kArrivalBytes.
   Inquiry incoming;                      // Each into its buffer.
   Inquiry fronts_of_incoming;
