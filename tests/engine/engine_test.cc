@@ -278,6 +278,24 @@ TEST(Engine, RunOnce__acks_without_room_are_no_deadline) {
   EXPECT_EQ(lone.network.departures(), 2u);
 }
 
+// Packets of one path are further apart than an ack may wait by its delay
+// alone, so that there would be one for each.
+TEST(Engine, RunOnce__acks_over_a_long_way_are_few) {
+  sim::HostOptions host = sim::UsualHost();
+  host.config.target_delay_us = 2000;
+  World world(2, host);
+  world.ForBoth(0, 1, [](sim::LinkModel& link) {
+    link.delay = Duration::Millis(10);
+    link.rate = Rate::BitsPerSecond(100'000'000);
+  });
+  Stream stream(world, 0, 1, 20, 64'000);
+  ASSERT_TRUE(Finish(world, {&stream}, Duration::Seconds(10)));
+  stream.ExpectAllOk();
+  const uint64_t packets = world.metrics(1).packets_received.value();
+  EXPECT_GT(packets, 20u * 64'000 / 1472);
+  EXPECT_LT(world.metrics(1).acks_sent.value(), packets / 4);
+}
+
 // Signs of life are asked for while a request is open, and a silent peer is
 // lost exactly when it is due.
 TEST(Engine, RunOnce__asks_before_it_judges) {

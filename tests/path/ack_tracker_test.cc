@@ -129,25 +129,25 @@ TEST(AckTracker, deadline__what_is_only_asked_for_bears_patience) {
   AckTracker acks = Tracker();
   wire::PacketHeader asks = Packet(0);
   asks.ack_now = true;
-  acks.OnPacket(asks, false, kStart, kPatience);
+  acks.OnPacket(asks, false, kStart, {kPatience, kPatience});
   EXPECT_EQ(acks.deadline(), kStart + kPatience);
   // A gap does not, nor does a probe.
-  acks.OnPacket(Packet(2), false, kStart + kDelay, kPatience);
+  acks.OnPacket(Packet(2), false, kStart + kDelay, {kPatience, kPatience});
   EXPECT_EQ(acks.deadline(), kStart + kDelay);
   acks.TakeAck(kStart + kDelay);
   wire::PacketHeader probe = Packet(3);
   probe.cargo.kind = wire::CargoKind::kProbe;
   probe.ack_now = true;
-  acks.OnPacket(probe, false, kStart + kDelay, kPatience);
+  acks.OnPacket(probe, false, kStart + kDelay, {kPatience, kPatience});
   EXPECT_EQ(acks.deadline(), kStart + kDelay);
 }
 
 TEST(AckTracker, deadline__what_is_not_asked_for_waits_no_less) {
   AckTracker acks = Tracker();
-  acks.OnPacket(Packet(0), false, kStart, kDelay * 2);
+  acks.OnPacket(Packet(0), false, kStart, {kDelay / 4, kDelay * 2});
   EXPECT_EQ(acks.deadline(), kStart + kDelay * 2);
   acks.TakeAck(kStart + kDelay);
-  acks.OnPacket(Packet(1), false, kStart, kDelay / 2);
+  acks.OnPacket(Packet(1), false, kStart, {kDelay / 4, kDelay / 2});
   EXPECT_EQ(acks.deadline(), kStart + kDelay);
 }
 

@@ -132,6 +132,7 @@ class Engine {
   void OnPacket(std::span<const std::byte> bytes,
                 std::span<const std::byte> rest, const RxPacket& datagram,
                 uint16_t plane, Time now);
+  AckPatience AckPatienceOf(const Peer& peer, const Path& path) const;
   // Whose packet it seems to be, and what it takes for granted. nullptr:
   // nobody's that we could answer.
   Peer* FindSender(const wire::Prologue& prologue, wire::Expected* expected);

@@ -117,7 +117,7 @@ void Engine::OnPacket(std::span<const std::byte> bytes,
   }
   const Arrival arrival =
       path.OnPacket(decoded->header, datagram.ecn_marked, now - datagram.waited,
-                    peer.patience.span());
+                    AckPatienceOf(peer, path));
   const uint16_t bit = path.id().value;
   peer.ack_waiting.Add(bit);
   peer.acks_by = std::min(peer.acks_by, path.ack_deadline());
@@ -137,6 +137,18 @@ void Engine::OnPacket(std::span<const std::byte> bytes,
     peer.probes_in_a_row = 0;
   }
   OnCargo(peer, *decoded, plane, now);
+}
+
+// Acks that the sender did not ask for need not come more often than four times
+// a round trip (Li et al., TACK, SIGCOMM 2020: beta is 4). A path that carries
+// nothing from here has the round trip of the others.
+AckPatience Engine::AckPatienceOf(const Peer& peer, const Path& path) const {
+  constexpr int kAcksPerRoundTrip = 4;
+  const Duration patience = peer.patience.span();
+  const Duration round_trip = path.network_rtt().has_sample()
+                                  ? path.network_rtt().smoothed()
+                                  : peer.latest_rtt;
+  return {patience, std::max(patience, round_trip / kAcksPerRoundTrip)};
 }
 
 // A closed flow still tells whose it was, so that what comes late for it is
@@ -254,7 +266,8 @@ void Engine::OnAcks(Peer& peer, std::span<const std::byte> bytes,
     if (summary.progress) {
       peer.last_heard_path = path.id();
       if (path.network_rtt().has_sample()) {
-        admission_.OnRtt(peer, path.network_rtt().latest());
+        peer.latest_rtt = path.network_rtt().latest();
+        admission_.OnRtt(peer, peer.latest_rtt);
       }
     }
     if (path.probe_wanted()) peer.probes_wanted = true;

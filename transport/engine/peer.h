@@ -176,6 +176,7 @@ struct Peer {
   uint32_t busy_receives = 0;  // Of those, the ones that receive...
   uint32_t flows_sending = 0;  // ...and of all, those that Admission knows.
   Duration least_rtt = Duration::Max();  // Ever, on any path; Max: none yet.
+  Duration latest_rtt;                   // On any path; 0: none yet.
 
   Time last_heard;
   PathId last_heard_path = kNoPath;

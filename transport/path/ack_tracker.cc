@@ -25,7 +25,7 @@ bool AckTracker::IsNew(PacketNumber number) const {
 }
 
 Arrival AckTracker::OnPacket(const wire::PacketHeader& header, bool ecn_marked,
-                             Time arrived_at, Duration patience) {
+                             Time arrived_at, AckPatience patience) {
   const uint64_t number = header.number.value;
   // A probe has no other purpose than its ack.
   bool at_once = header.padded || header.cargo.kind == wire::CargoKind::kProbe;
@@ -35,8 +35,8 @@ Arrival AckTracker::OnPacket(const wire::PacketHeader& header, bool ecn_marked,
   if (arrival == Arrival::kNew && ecn_marked) ++ecn_marked_;
   ++waiting_;
   const Duration wait = at_once || waiting_ >= every_ ? Duration()
-                        : header.ack_now              ? patience
-                                         : std::max(delay_, patience);
+                        : header.ack_now              ? patience.asked
+                                         : std::max(delay_, patience.unasked);
   due_ = std::min(due_, arrived_at + wait);
   return arrival;
 }

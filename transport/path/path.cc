@@ -205,7 +205,7 @@ AckSummary Path::OnDeadline(Time host_heard, SettledList& out, Time now) {
 }
 
 Arrival Path::OnPacket(const wire::PacketHeader& header, bool ecn_marked,
-                       Time arrived_at, Duration patience) {
+                       Time arrived_at, AckPatience patience) {
   const Arrival arrival =
       acks_.OnPacket(header, ecn_marked, arrived_at, patience);
   ++(arrival == Arrival::kNew ? counts_.packets_received

@@ -100,9 +100,8 @@ class alignas(64) Path {
   AckSummary OnOvertaken(Time sent_before, SettledList& out, Time now);
   // `host_heard` is when anything last came from the far host, on any path.
   AckSummary OnDeadline(Time host_heard, SettledList& out, Time now);
-  // Its ack may wait for `patience`.
   Arrival OnPacket(const wire::PacketHeader& header, bool ecn_marked,
-                   Time arrived_at, Duration patience = Duration());
+                   Time arrived_at, AckPatience patience = {});
   // Packets would have shared a datagram, had it been safe.
   void OnSizeWanted() { size_.OnWanted(); }
   // The peer is gone: whatever is open is lost, without a word to congestion
