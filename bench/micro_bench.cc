@@ -221,7 +221,7 @@ void Flows__message(benchmark::State& state) {
     receive.Admit(ReceiveFlow::kNoLimit);
     send.OnSubmitted(&sent);
     const auto grant = receive.Next();
-    send.OnGrant(grant->message, receive.Describe(*grant));
+    send.OnGrant(*grant, receive.Describe(*grant));
     receive.OnSettled(*grant, true);
     while (const auto cargo = send.Next(kPacketBytes)) {
       const MemorySlice payload = send.Payload(*cargo);

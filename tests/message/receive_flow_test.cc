@@ -91,6 +91,14 @@ class ReceiveFlowTest : public testing::Test {
     EXPECT_EQ(grant->resend, resend);
     EXPECT_EQ(grant->length, 0u);
   }
+  Cargo ExpectGrants(uint32_t first, uint32_t more, bool resend) {
+    const auto grant = flow_.Next();
+    EXPECT_TRUE(grant.has_value());
+    EXPECT_EQ(grant->message.value, first);
+    EXPECT_EQ(grant->length, more);
+    EXPECT_EQ(grant->resend, resend);
+    return *grant;
+  }
   void ExpectNothing() {
     EXPECT_FALSE(flow_.ready());
     EXPECT_FALSE(flow_.Next().has_value());
@@ -433,7 +441,7 @@ TEST_F(ReceiveFlowTest, Admit__messages_are_likely_to_be_like_those_before) {
   ExpectNothing();
   Data(0, 0, 1000, 1000);
   flow_.Admit(5000);
-  for (uint32_t m = 1; m <= 5; ++m) ExpectAdmitted(m, 1000);
+  EXPECT_EQ(flow_.Describe(ExpectGrants(1, 4, false)).admitted_bytes, 1000u);
   ExpectNothing();
   // One that is longer has all of the limit, whatever younger ones hold.
   EXPECT_EQ(Data(1, 0, 1008, 50'000), Placed::kNew);
@@ -464,7 +472,7 @@ TEST_F(ReceiveFlowTest,
 }
 
 TEST_F(ReceiveFlowTest, OnSettled__lost_grants_leave_again_oldest_first) {
-  for (int i = 0; i < 4; ++i) Post(8);
+  for (uint32_t i = 0; i < 4; ++i) Post(8 + i);
   Cargo grants[3];
   for (Cargo& grant : grants) grant = *flow_.Next();
   flow_.OnSettled(grants[2], false);
@@ -477,7 +485,7 @@ TEST_F(ReceiveFlowTest, OnSettled__lost_grants_leave_again_oldest_first) {
 }
 
 TEST_F(ReceiveFlowTest, OnSettled__done_needs_no_grant) {
-  for (int i = 0; i < 3; ++i) Post(8);
+  for (uint32_t i = 0; i < 3; ++i) Post(8 + i);
   Cargo grants[3];
   for (Cargo& grant : grants) grant = *flow_.Next();
   Data(1, 0, 8, 8);
@@ -534,13 +542,47 @@ TEST_F(ReceiveFlowTest, OnFailed__later_requests_end_at_once) {
 TEST_F(ReceiveFlowTest, Next__in_order_once) {
   ExpectNothing();
   Post(8);
-  Post(8);
+  Post(9);
   ExpectGrant(0, false);
   ExpectGrant(1, false);
   ExpectNothing();
-  Post(8);
+  Post(9);
   ExpectGrant(2, false);
   ExpectNothing();
+}
+
+TEST_F(ReceiveFlowTest, Next__one_grant_of_what_is_alike) {
+  Post(8);
+  Post(8);
+  Post(8);
+  Post(9);
+  const Cargo three = ExpectGrants(0, 2, false),
+              one = ExpectGrants(3, 0, false);
+  ExpectNothing();
+  EXPECT_EQ(Data(1, 0, 8, 8), Placed::kNew);
+  // What was lost is granted again, but not the message that has come.
+  flow_.OnSettled(one, true);
+  flow_.OnSettled(three, false);
+  ExpectGrant(0, true);
+  ExpectGrant(2, true);
+  ExpectNothing();
+}
+
+TEST_F(ReceiveFlowTest, Next__what_has_a_target_is_granted_alone) {
+  for (const uint32_t bytes : {1023u, 1023u, 1024u, 1024u}) {
+    Post(bytes)->request.memory.key = 1;
+  }
+  const Cargo small = ExpectGrants(0, 1, false);
+  EXPECT_EQ(flow_.Describe(small).target.key, 0u);
+  EXPECT_FALSE(flow_.exposed());
+  const Cargo large = ExpectGrants(2, 0, false);
+  EXPECT_EQ(flow_.Describe(large).target.key, 1u);
+  EXPECT_TRUE(flow_.exposed());
+  ExpectGrants(3, 0, false);
+  Post(8)->request.memory.key = kGpuKey | 1;
+  Post(8)->request.memory.key = kGpuKey | 1;
+  EXPECT_EQ(flow_.Describe(ExpectGrants(4, 0, false)).target.key, kGpuKey | 1);
+  ExpectGrants(5, 0, false);
 }
 
 TEST_F(ReceiveFlowTest, Next__ids_wrap) {
@@ -550,7 +592,7 @@ TEST_F(ReceiveFlowTest, Next__ids_wrap) {
   for (uint32_t i = 0; i < 300; ++i) {
     const uint32_t id = kFirst.value + 2 * i;
     Posted* a = Post(8);
-    Posted* b = Post(8);
+    Posted* b = Post(9);
     const Cargo grant_a = *flow_.Next();
     EXPECT_EQ(Data(id + 1, 0, 8, 8), Placed::kUnexpected);
     const Cargo grant_b = *flow_.Next();
@@ -803,7 +845,7 @@ class Play {
     const Cargo& cargo = packet->cargo;
     packet->arrived = true;
     if (cargo.kind == wire::CargoKind::kGrant) {
-      ASSERT_TRUE(send_.OnGrant(cargo.message, packet->grant));
+      ASSERT_TRUE(send_.OnGrant(cargo, packet->grant));
       return;
     }
     Message& message = At(cargo.message);

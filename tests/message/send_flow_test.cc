@@ -32,14 +32,21 @@ class SendFlowTest : public testing::Test {
     request.memory = {memory_, bytes, 77};
     return &request;
   }
+  static Cargo GrantOf(uint32_t message, uint32_t more = 0) {
+    Cargo grant;
+    grant.kind = wire::CargoKind::kGrant;
+    grant.message = MessageId{message};
+    grant.length = more;
+    return grant;
+  }
   bool Grant(uint32_t message, uint32_t capacity_bytes) {
     return Grant(message, capacity_bytes, capacity_bytes);
   }
   bool Grant(uint32_t message, uint32_t capacity_bytes,
              uint32_t admitted_bytes) {
-    return flow_.OnGrant(MessageId{message}, {.capacity_bytes = capacity_bytes,
-                                              .admitted_bytes = admitted_bytes,
-                                              .target = {}});
+    return flow_.OnGrant(GrantOf(message), {.capacity_bytes = capacity_bytes,
+                                            .admitted_bytes = admitted_bytes,
+                                            .target = {}});
   }
   // The next cargo, which must exist, and look as one of ours.
   Cargo Next(uint32_t max_bytes = 1024) {
@@ -263,6 +270,24 @@ TEST_F(SendFlowTest, OnGrant__what_was_lost_is_admitted) {
   flow_.OnSettled(first, false);
   ExpectCargo(Next(), 0, 0, 1024, true);
   ExpectNothing();
+}
+
+TEST_F(SendFlowTest, OnGrant__of_several_messages) {
+  Submit(100);
+  Submit(200);
+  const wire::Grant grant = {
+      .capacity_bytes = 150, .admitted_bytes = 150, .target = {}};
+  EXPECT_TRUE(flow_.OnGrant(GrantOf(0, 2), grant));
+  Submit(150);
+  Submit(150);
+  ExpectCargo(Next(1008), 0, 0, 100, false);
+  ExpectCargo(Next(1008), 1, 0, 0, false);  // It is larger than its grant.
+  ExpectCargo(Next(1008), 2, 0, 150, false);
+  ExpectNothing();
+  EXPECT_TRUE(flow_.OnGrant(GrantOf(2, 1), grant));
+  ExpectCargo(Next(1008), 3, 0, 150, false);
+  // Its last message is outside of the window.
+  EXPECT_FALSE(flow_.OnGrant(GrantOf(SendFlow::kMaxGrants - 1, 1), grant));
 }
 
 TEST_F(SendFlowTest, OnGrant__window) {
@@ -537,9 +562,9 @@ TEST_F(SendFlowTest, Next__largest_message) {
 TEST_F(SendFlowTest, Next__lines_where_the_far_nic_may_place) {
   Submit(1000);
   EXPECT_TRUE(
-      flow_.OnGrant(MessageId{0}, {.capacity_bytes = 1000,
-                                   .admitted_bytes = 1000,
-                                   .target = {.address = 4096, .key = 1}}));
+      flow_.OnGrant(GrantOf(0), {.capacity_bytes = 1000,
+                                 .admitted_bytes = 1000,
+                                 .target = {.address = 4096, .key = 1}}));
   const Cargo a = Next(304), b = Next(448), c = Next(1008);
   ExpectCargo(a, 0, 0, 256, false);
   ExpectCargo(b, 0, 256, 384, false);

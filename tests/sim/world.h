@@ -185,7 +185,7 @@ class Stream {
       sends.open.push_back({request, sends.posted++});
     }
     while (receives.may_post && !receives.closed &&
-           receives.posted < sent_.size()) {
+           receives.posted < std::min(receives.most_posted, sent_.size())) {
       Request* request =
           sim_.Receive(flow_, received_[receives.posted], watched);
       if (request == nullptr) break;

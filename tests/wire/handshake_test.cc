@@ -84,13 +84,13 @@ constexpr size_t kFirstPlaneAt = kTextAt + 3 + 8;  // Of Golden().
 
 TEST(Handshake, EncodeIntroduction__golden) {
   EXPECT_EQ(Hex(EncodeIntroduction(FrameKind::kHello, Golden())),
-            "484157530400010043000000b5c68323"
+            "48415753050001004300000085c92981"
             "444433332222111188887777666655"
             "55ccccbbbbaaaa9999030002000100341220000308020000007564"
             "70616c7068613a3432dc050000060a0000011234e3ff000000");
   const std::string welcome =
       Hex(EncodeIntroduction(FrameKind::kWelcome, Golden()));
-  EXPECT_EQ(welcome.substr(0, 32), "484157530400020043000000496cfbf2");
+  EXPECT_EQ(welcome.substr(0, 32), "484157530500020043000000af517efd");
 }
 
 TEST(Handshake, EncodeIntroduction__the_longest_fits) {
@@ -148,7 +148,7 @@ TEST(HandshakeDeathTest, EncodeIntroduction__broken_promises) {
 
 TEST(Handshake, EncodeRefusal__golden) {
   EXPECT_EQ(Hex(EncodeRefusal("no such flow")),
-            "48415753040003000c0000006a6b2419"
+            "48415753050003000c000000e17775d2"
             "6e6f207375636820666c6f77");
 }
 
@@ -199,13 +199,13 @@ TEST(Handshake, DecodeFrameHeader__out_of_range_is_refused) {
 
 TEST(Handshake, DecodeFrameHeader__a_newer_version_is_reported) {
   Bytes frame = EncodeIntroduction(FrameKind::kHello, Golden());
-  Poke<uint16_t>(frame, 4, 5);
+  Poke<uint16_t>(frame, 4, 6);
   frame = Resealed(frame);
   const auto header = DecodeFrameHeader(frame);
   ASSERT_TRUE(header);
-  EXPECT_EQ(header->version, 5);
+  EXPECT_EQ(header->version, 6);
   EXPECT_EQ(header->kind, FrameKind::kHello);
-  // Whole, but laid out in a way that only version 5 knows.
+  // Whole, but laid out in a way that only version 6 knows.
   EXPECT_FALSE(DecodeIntroduction(*header, Body(frame)));
 }
 

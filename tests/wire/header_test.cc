@@ -235,8 +235,8 @@ TEST(Header, EncodePacket__golden) {
   header.last = true;
   header.cargo.resend = true;
   EXPECT_EQ(Hex(Encoded(header)),
-            "40530300"
-            "81183f4b"
+            "50530300"
+            "13296ee9"
             "febe3704"
             "83000000");
 
@@ -244,8 +244,8 @@ TEST(Header, EncodePacket__golden) {
   header.payload_checked = true;
   header.payload_check = CheckOf(GoldenPayload(), kKey);
   EXPECT_EQ(Hex(Encoded(header)),
-            "40540300"
-            "3839c398"
+            "50540300"
+            "1e5e806a"
             "febe3704"
             "83000000"
             "a17ea674");
@@ -257,24 +257,37 @@ TEST(Header, EncodePacket__golden) {
   header.grant.admitted_bytes = 0x12345;  // In units of 32.
   header.grant.target = {.address = 0x7f0011223344aabb, .key = 0xcafef00d};
   EXPECT_EQ(Hex(Encoded(header)),
-            "41f03412"
-            "fa238bfe"
+            "51f23412"
+            "87f307c2"
             "0703"
             "efcdab89"
             "03000200"
             "04030201"
             "00001000"
+            "1b09"
             "0df0feca"
-            "bbaa44332211007f"
-            "1b09");
+            "bbaa44332211007f");
+
+  header.grant.target = {};
+  header.cargo.length = 7;
+  EXPECT_EQ(Hex(Encoded(header)),
+            "51f03412"
+            "f6a21da0"
+            "0703"
+            "efcdab89"
+            "03000200"
+            "04030201"
+            "00001000"
+            "1b09"
+            "0700");
 
   header = GoldenHeader(CargoKind::kClose);
   header.number.value = 1;
   header.ack_now = true;
   header.cargo.from_sender = true;
   EXPECT_EQ(Hex(Encoded(header)),
-            "42033412"
-            "018e6bba"
+            "52033412"
+            "d42f4846"
             "0703"
             "01000000"
             "03000200"
@@ -286,8 +299,8 @@ TEST(Header, EncodePacket__golden) {
   header.ack_now = true;
   header.padded = true;
   EXPECT_EQ(Hex(Encoded(header)),
-            "43033412"
-            "d5005eac"
+            "53033412"
+            "d2e48e69"
             "0703"
             "ffffffff");
 }
@@ -303,6 +316,9 @@ TEST(Header, EncodePacket__sizes) {
   PacketHeader checked = GoldenDataHeader();
   checked.payload_checked = true;
   EXPECT_EQ(Encoded(checked).size(), kDataHeaderBytes + kPayloadWordBytes);
+  PacketHeader targeted = GoldenHeader(CargoKind::kGrant);
+  targeted.grant.target.key = 1;
+  EXPECT_EQ(Encoded(targeted).size(), kGrantHeaderBytes + kTargetBytes);
 }
 
 TEST(Header, EncodePacket__what_a_kind_has_no_use_for_does_not_travel) {
@@ -340,6 +356,12 @@ TEST(HeaderDeathTest, EncodePacket__broken_promises) {
   header = GoldenDataHeader();
   header.cargo.offset = UINT32_MAX / kCutBytes * kCutBytes;
   EXPECT_DEATH(EncodePacket(header, kKey, out), "IsCutWell");
+  header = GoldenHeader(CargoKind::kGrant);
+  header.cargo.length = kMaxMoreGranted + 1;
+  EXPECT_DEATH(EncodePacket(header, kKey, out), "kMaxMoreGranted");
+  header.cargo.length = 1;
+  header.grant.target.key = 1;
+  EXPECT_DEATH(EncodePacket(header, kKey, out), "length");
   header = GoldenDataHeader();
   EXPECT_DEATH(
       EncodePacket(header, kKey, std::span(out).first(kMaxHeaderBytes - 1)),
@@ -352,8 +374,8 @@ TEST(Header, EncodeAcks__golden) {
   out.resize(EncodeAcks(GoldenAcks(), kKey, out, &written));
   EXPECT_EQ(written, 2u);
   EXPECT_EQ(Hex(out),
-            "44003412"
-            "e0c36873"
+            "54003412"
+            "8c7a41cd"
             "0700"
             "0300"
             "efcdab89"
@@ -427,8 +449,8 @@ TEST(Header, EncodeGoodbye__golden) {
   Bytes out(kPrologueBytes);
   ASSERT_EQ(EncodeGoodbye(PeerId{0x1234}, kKey, out), kPrologueBytes);
   EXPECT_EQ(Hex(out),
-            "45003412"
-            "000565d9");
+            "55003412"
+            "89317596");
 }
 
 TEST(Header, EncodeControl__golden) {
@@ -436,8 +458,8 @@ TEST(Header, EncodeControl__golden) {
   Bytes out(kPrologueBytes + kMaxControlBytes);
   out.resize(EncodeControl({PeerId{0x1234}, 5, content}, kKey, out));
   EXPECT_EQ(Hex(out),
-            "46053412"
-            "ce08bc1c"
+            "56053412"
+            "a6ad5601"
             "aabbcc");
 }
 
@@ -496,7 +518,7 @@ TEST(Header, DecodePrologue__packets_of_version_1) {
 }
 
 TEST(Header, DecodePrologue__too_short) {
-  const std::pair<int, size_t> kLeast[] = {{0, 16}, {1, 40}, {2, 22},
+  const std::pair<int, size_t> kLeast[] = {{0, 16}, {1, 30}, {2, 22},
                                            {3, 14}, {4, 8},  {5, 8}};
   for (const auto& [kind, least] : kLeast) {
     for (size_t length = 0; length <= kMaxHeaderBytes; ++length) {
@@ -686,7 +708,7 @@ TEST(Header, DecodePacket__flags_of_other_kinds_are_refused) {
   // Bits of the second byte; docs/wire.md.
   constexpr uint8_t kAllowed[] = {
       1 | 2 | 4 | 8,  // kData: ack_now, last, payload_checked, placed.
-      1,              // kGrant.
+      1 | 2,          // kGrant: ack_now, targeted.
       1 | 2,          // kClose: and from_sender.
       1 | 2,          // kProbe: ack_now, padded.
   };
@@ -698,6 +720,7 @@ TEST(Header, DecodePacket__flags_of_other_kinds_are_refused) {
         header.payload_check = CheckOf({}, kKey);
       }
       header.cargo.placed = kind == CargoKind::kData && bit == 3;
+      if (kind == CargoKind::kGrant && bit == 1) header.grant.target.key = 1;
       Bytes packet = Encoded(header);
       packet[1] = static_cast<std::byte>(1 << bit);
       packet = Resealed(packet, packet.size(), Unsaid(header, 0));
@@ -744,12 +767,34 @@ TEST(Header, DecodePacket__more_admitted_than_there_is_room_is_refused) {
     Bytes packet = Encoded(header);
     for (const uint64_t units : {most, most + 1}) {
       if (units > UINT16_MAX) continue;
-      Poke<uint16_t>(packet, 38, static_cast<uint16_t>(units));
+      Poke<uint16_t>(packet, 26, static_cast<uint16_t>(units));
       packet = Resealed(packet, packet.size(), Unsaid(header, 0));
       EXPECT_EQ(Refused(packet, kKey, ExpectedOf(header)), units > most)
           << capacity;
     }
   }
+}
+
+TEST(Header, DecodePacket__more_granted_than_may_be_open_is_refused) {
+  PacketHeader header = GoldenHeader(CargoKind::kGrant);
+  header.cargo.length = kMaxMoreGranted;
+  Bytes packet = Encoded(header);
+  const auto decoded = DecodePacket(packet, kKey, ExpectedOf(header));
+  ASSERT_TRUE(decoded.has_value());
+  EXPECT_EQ(decoded->header.cargo.length, kMaxMoreGranted);
+  Poke<uint16_t>(packet, 28, static_cast<uint16_t>(kMaxMoreGranted + 1));
+  packet = Resealed(packet, packet.size(), Unsaid(header, 0));
+  EXPECT_TRUE(Refused(packet, kKey, ExpectedOf(header)));
+}
+
+TEST(Header, DecodePacket__a_target_that_is_none_is_refused) {
+  PacketHeader header = GoldenHeader(CargoKind::kGrant);
+  header.grant.target.key = 1;
+  Bytes packet = Encoded(header);
+  EXPECT_FALSE(Refused(packet, kKey, ExpectedOf(header)));
+  Poke<uint32_t>(packet, 28, 0);
+  packet = Resealed(packet, packet.size(), Unsaid(header, 0));
+  EXPECT_TRUE(Refused(packet, kKey, ExpectedOf(header)));
 }
 
 // A placed cargo has its bytes elsewhere: the header says how many, and comes

@@ -68,8 +68,12 @@ inline PacketHeader RandomHeader(CargoKind kind, PacketKey key,
     const uint32_t unit = AdmissionUnit(header.grant.capacity_bytes);
     header.grant.admitted_bytes = static_cast<uint32_t>(
         random.Below(header.grant.capacity_bytes / unit + 1) * unit);
-    header.grant.target.address = random.Next();
-    header.grant.target.key = static_cast<uint32_t>(random.Next());
+    if (random.Chance(0.5)) {
+      header.grant.target.address = random.Next();
+      header.grant.target.key = 1 + static_cast<uint32_t>(random.Below(~0u));
+    } else {
+      cargo.length = static_cast<uint32_t>(random.Below(1 + kMaxMoreGranted));
+    }
     return header;
   }
   const auto length = static_cast<uint32_t>(payload.size());

@@ -521,8 +521,10 @@ Time Engine::DeadlineOf(Peer& peer, bool room, Time now) {
     peer.deadlines.Set(p, DeadlineOf(peer, peer.paths[p]));
   });
   peer.stale_deadline.Clear();
-  Time next =
-      std::min({peer.leaving_at, peer.grants_by, peer.deadlines.first()});
+  Time next = std::min(peer.leaving_at, peer.deadlines.first());
+  if (!peer.ready_receives.empty() && peer.grants_alone > now) {
+    next = std::min(next, peer.grants_alone);
+  }
   for (const PlanePaths& plane : peer.planes) {
     if (plane.window != nullptr) {
       next = std::min(next, plane.window->deadline(now));

@@ -82,8 +82,9 @@ class Engine {
  private:
   static constexpr size_t kReceiveBatch = 64;  // Packets per plane and turn.
   static constexpr size_t kTurnPackets = 64;   // Sent per turn, all peers.
-  // With so many grants out, the next may wait for data to go with.
-  static constexpr uint64_t kGrantsAhead = 4;
+  // With so many grants of a flow out, more may wait for one another; and with
+  // so many, for data to go with.
+  static constexpr uint64_t kGrantsAhead = 4, kLeastGrants = 2;
   // An ack that is due waits so long for cargo to go with, while packets keep
   // coming: as long as a turn takes that is full of work.
   static constexpr Duration kAckPatience = Duration::Micros(20);
@@ -112,8 +113,6 @@ class Engine {
   static constexpr int kGoodbyes = 3;
   // A goodbye may overtake the last data and acks on other paths.
   static constexpr Duration kLeavingGrace = Duration::Millis(100);
-  // What is smaller travels with its header, which is one packet and not two.
-  static constexpr uint32_t kLeastPlacedBytes = 1024;
   // So many receives are looked at beforehand after one that was worth it.
   static constexpr int kPeeks = 16;
   // A new way to a path that stays silent costs a queue pair on both sides.
@@ -179,7 +178,7 @@ class Engine {
   size_t SendBurst(Peer& peer, Path& path, size_t most, Time now);
   std::optional<wire::Cargo> NextCargo(Peer& peer, const Path& path,
                                        FlowRecord** record,
-                                       uint32_t max_payload);
+                                       uint32_t max_payload, Time now);
   bool SendBound(Peer& peer, Path& path, size_t& budget, Time now);
   void SendPacket(Peer& peer, const Path& path, const FlowRecord* record,
                   const wire::Cargo& cargo, const Path::Numbered& numbered,

@@ -214,7 +214,7 @@ void Engine::OnCargo(Peer& peer, const wire::DecodedPacket& packet,
     case wire::CargoKind::kGrant: {
       FlowRecord* record = peer.sends.Find(cargo.flow);
       if (record == nullptr ||
-          !record->send->OnGrant(cargo.message, packet.header.grant)) {
+          !record->send->OnGrant(cargo, packet.header.grant)) {
         return metrics_.packets_unexpected.Add(1);
       }
       if (record->ready()) peer.ready_sends.Push(record);

@@ -75,15 +75,18 @@ void Engine::AdmitMore(FlowRecord& record, const wire::Cargo& came, bool last,
 }
 
 // The far side is not short of grants while several are out that it has not
-// used up.
+// used up. So more may join them and go in the same packet; and when there are
+// few, the application is still to be given the time to answer.
 void Engine::PushGrant(FlowRecord& record, Time now) {
   Peer& peer = *record.peer;
-  const Duration span = peer.patience.span();
-  if (record.receive->granted() < kGrantsAhead ||
-      record.receive->has_raised() || span == Duration()) {
-    peer.grants_by = Time::Never();
-  } else if (peer.ready_receives.empty()) {
-    peer.grants_by = now + span;
+  const ReceiveFlow& flow = *record.receive;
+  if (peer.ready_receives.empty()) {
+    peer.grants_with_data = now + peer.patience.span() / 2;
+    peer.grants_alone = now + peer.patience.span();
+  }
+  if (flow.granted() < kGrantsAhead) peer.grants_with_data = now;
+  if (flow.granted() < kLeastGrants || flow.has_raised()) {
+    peer.grants_with_data = peer.grants_alone = now;
   }
   peer.ready_receives.Push(&record);
 }
@@ -242,21 +245,17 @@ bool Engine::SendCargoTo(Peer& peer, size_t& budget, Time now) {
       sent |= SendBound(peer, path, budget, now);
     }
   }
-  if (!peer.HasCargo()) return sent;
-  if (peer.HasOnlyGrants() && peer.grants_by != Time::Never() &&
-      now < peer.grants_by && peer.acks_by > now) {
-    return sent;
-  }
-  peer.grants_by = Time::Never();
+  // An ack that leaves anyway takes them along.
+  if (peer.acks_by <= now) peer.grants_alone = now;
   bool sent_data = sent;
-  while (budget > 0 && peer.HasCargo()) {
+  while (budget > 0 && peer.HasCargo(now)) {
     RefreshSendable(peer, now);
     FindOpen(peer, now);
     const PathId id =
         peer.scheduler->Pick({peer.paths, peer.open.words()}, now);
     if (id == kNoPath) break;
     Path& path = peer.paths[id.value];
-    sent_data |= !peer.HasOnlyGrants();
+    sent_data |= !peer.closes.empty() || !peer.ready_sends.empty();
     if (peer.acks_by <= now + peer.patience.span()) {
       SendAcksOver(peer, path, now);
     }
@@ -277,7 +276,9 @@ bool Engine::SendCargoTo(Peer& peer, size_t& budget, Time now) {
   const bool no_room =
       std::any_of(stages_.begin(), stages_.end(),
                   [](Stage& stage) { return !stage.MakeRoom(); });
-  if (peer.HasCargo() && (budget == 0 || no_room)) unserved_.push_back(&peer);
+  if (peer.HasCargo(now) && (budget == 0 || no_room)) {
+    unserved_.push_back(&peer);
+  }
   return sent;
 }
 
@@ -298,7 +299,7 @@ size_t Engine::SendBurst(Peer& peer, Path& path, size_t most, Time now) {
   Touch(peer, path);
   while (count < most) {
     FlowRecord* record = nullptr;
-    const auto cargo = NextCargo(peer, path, &record, max_payload);
+    const auto cargo = NextCargo(peer, path, &record, max_payload, now);
     if (!cargo) break;
     ++count;
     const Path::Numbered numbered =
@@ -307,7 +308,7 @@ size_t Engine::SendBurst(Peer& peer, Path& path, size_t most, Time now) {
                       ? data_header_bytes_ + cargo->length
                       : static_cast<uint32_t>(wire::HeaderBytes(cargo->kind)),
                   now);
-    const bool goes_on = path.CanSend(full, now) && peer.HasCargo();
+    const bool goes_on = path.CanSend(full, now) && peer.HasCargo(now);
     // The receiver need not wait for more of this path where a train ends. The
     // ack of a grant has time: the data that it calls for says as much.
     const bool last = !goes_on || (count == most && most > 1);
@@ -354,14 +355,14 @@ bool Engine::SendBound(Peer& peer, Path& path, size_t& budget, Time now) {
 
 std::optional<wire::Cargo> Engine::NextCargo(Peer& peer, const Path& path,
                                              FlowRecord** record,
-                                             uint32_t max_payload) {
+                                             uint32_t max_payload, Time now) {
   *record = nullptr;
   if (!peer.closes.empty()) {
     const wire::Cargo close = peer.closes.front();
     peer.closes.pop_front();
     return close;
   }
-  while (!peer.ready_receives.empty()) {
+  while (peer.HasGrants(now)) {
     *record = peer.ready_receives.Pop();
     auto grant = (*record)->receive->Next();
     if ((*record)->ready()) peer.ready_receives.Push(*record);
@@ -380,7 +381,9 @@ std::optional<wire::Cargo> Engine::NextCargo(Peer& peer, const Path& path,
     if (cargo && place) {
       // To a GPU there is no other way that is not longer.
       const uint32_t least =
-          IsGpu(target.key) ? 1 : std::min(kLeastPlacedBytes, max_payload);
+          IsGpu(target.key)
+              ? 1
+              : std::min(ReceiveFlow::kLeastPlacedBytes, max_payload);
       cargo->placed = cargo->length >= least;
     }
     if ((*record)->ready()) peer.ready_sends.Push(*record);

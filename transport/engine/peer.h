@@ -167,8 +167,9 @@ struct Peer {
 
   FlowTable sends;  // Those that receive are the engine's.
   ReadyList ready_sends, ready_receives;
-  // Until when the grants that are ready may wait; Never: they do not.
-  Time grants_by = Time::Never();
+  // While there are ready_receives: from when on their grants go along with
+  // data, and when they leave by themselves.
+  Time grants_with_data, grants_alone;
   Patience patience;
   std::deque<wire::Cargo> closes;  // kClose, yet to leave; lost ones first.
   uint32_t open_closes = 0;        // Those, and the ones on their way.
@@ -198,7 +199,13 @@ struct Peer {
   bool HasCargo() const {
     return !closes.empty() || !ready_receives.empty() || !ready_sends.empty();
   }
-  bool HasOnlyGrants() const { return closes.empty() && ready_sends.empty(); }
+  bool HasGrants(Time now) const {  // That wait no longer.
+    return !ready_receives.empty() &&
+           now >= (ready_sends.empty() ? grants_alone : grants_with_data);
+  }
+  bool HasCargo(Time now) const {  // The same.
+    return !closes.empty() || !ready_sends.empty() || HasGrants(now);
+  }
 };
 
 // The only place where its name in Config becomes an object.

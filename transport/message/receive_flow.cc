@@ -40,7 +40,7 @@ bool ReceiveFlow::idle() const { return messages_.empty(); }
 bool ReceiveFlow::exposed() const {
   for (uint64_t i = messages_.begin(); i != next_grant_; ++i) {
     const Request* request = messages_[i].request;
-    if (request != nullptr && request->memory.key != 0) return true;
+    if (request != nullptr && HasTarget(request->memory)) return true;
   }
   return false;
 }
@@ -147,11 +147,14 @@ ReceiveFlow::Placed ReceiveFlow::OnCarried(const wire::Cargo& cargo,
 }
 
 void ReceiveFlow::OnSettled(const wire::Cargo& grant, bool delivered) {
-  // A message that is done had its grant, whatever became of this one.
-  const auto index = Find(grant.message);
-  if (delivered || !index) return;
-  HAWSER_CHECK(*index < next_grant_);
-  lost_grants_ |= Bit(*index);
+  if (delivered) return;
+  for (uint32_t i = 0; i <= grant.length; ++i) {
+    // A message that is done had its grant, whatever became of this one.
+    const auto index = Find(MessageId{grant.message.value + i});
+    if (!index) continue;
+    HAWSER_CHECK(*index < next_grant_);
+    lost_grants_ |= Bit(*index);
+  }
 }
 
 void ReceiveFlow::OnFailed(Request::Outcome why) {
@@ -217,8 +220,21 @@ uint32_t ReceiveFlow::Raise(uint64_t index, uint32_t admitted_bytes) {
   return 1;
 }
 
+bool ReceiveFlow::HasTarget(const MemorySlice& memory) {
+  return memory.key != 0 &&
+         (memory.length >= kLeastPlacedBytes || IsGpu(memory.key));
+}
+
+bool ReceiveFlow::Alike(uint64_t a, uint64_t b) const {
+  const Message &one = messages_[a], &other = messages_[b];
+  return one.request->memory.length == other.request->memory.length &&
+         one.admitted_bytes == other.admitted_bytes &&
+         !HasTarget(one.request->memory) && !HasTarget(other.request->memory);
+}
+
 std::optional<wire::Cargo> ReceiveFlow::Next() {
   uint64_t index = next_grant_;
+  uint32_t more = 0;
   const uint64_t again = lost_grants_ | raised_grants_;
   bool resend = false;
   if (again != 0) {
@@ -230,7 +246,7 @@ std::optional<wire::Cargo> ReceiveFlow::Next() {
     lost_grants_ &= ~Bit(index);
     raised_grants_ &= ~Bit(index);
   } else if (next_grant_ != admitted_end_) {
-    ++next_grant_;
+    while (++next_grant_ != admitted_end_ && Alike(index, next_grant_)) ++more;
   } else {
     return std::nullopt;
   }
@@ -239,11 +255,11 @@ std::optional<wire::Cargo> ReceiveFlow::Next() {
   grant.resend = resend;
   grant.flow = id_;
   grant.message = IdOf(index);
+  grant.length = more;
   return grant;
 }
 
-// Where the memory is not registered, the target stays empty and the host
-// places the bytes.
+// Without a target the host places the bytes.
 wire::Grant ReceiveFlow::Describe(const wire::Cargo& grant) const {
   const auto index = Find(grant.message);
   HAWSER_CHECK(index.has_value());
@@ -252,7 +268,7 @@ wire::Grant ReceiveFlow::Describe(const wire::Cargo& grant) const {
   wire::Grant content;
   content.capacity_bytes = memory.length;
   content.admitted_bytes = message.admitted_bytes;
-  if (memory.key != 0) {
+  if (HasTarget(memory)) {
     content.target = {reinterpret_cast<uint64_t>(memory.data), memory.key};
   }
   return content;

@@ -6,7 +6,8 @@
 // twice or after the end are ignored here and nowhere else, so that a buffer
 // is never touched after its request is done.
 //
-// A message is granted when some of it is admitted, and again when more is.
+// A message is granted when some of it is admitted, and again when more is. One
+// grant may be of several that are alike.
 // Older messages are admitted before younger ones, so whatever the sender can
 // go on with is never held up by what it cannot.
 #pragma once
@@ -29,6 +30,9 @@ class ReceiveFlow {
  public:
   static constexpr uint32_t kMaxOpenMessages = 64;
   static constexpr uint64_t kNoLimit = UINT64_MAX;  // Of Admit.
+  // What is smaller travels with its header, which is one packet and not two.
+  // So no NIC need know where it belongs, unless that is in a GPU.
+  static constexpr uint32_t kLeastPlacedBytes = 1024;
 
   // `first` is the id of the first message; both halves must agree on it.
   explicit ReceiveFlow(FlowId id, MessageId first = MessageId{0});
@@ -97,6 +101,9 @@ class ReceiveFlow {
 
   MessageId IdOf(uint64_t index) const;
   int64_t Ahead(MessageId message) const;  // Of the oldest open one.
+  static bool HasTarget(const MemorySlice& memory);
+  // One grant speaks for both.
+  bool Alike(uint64_t a, uint64_t b) const;
   // Its index; nullopt: it is not open.
   std::optional<uint64_t> Find(MessageId message) const;
   // What does not fit would be our peer's mistake; the buffer does not pay for
@@ -124,6 +131,7 @@ class ReceiveFlow {
   uint64_t lost_grants_ = 0, raised_grants_ = 0;
   uint64_t short_ = 0;  // Bit per slot: less than its capacity is admitted.
   static_assert(kMaxOpenMessages == 64, "one bit of each");
+  static_assert(kMaxOpenMessages == 1 + wire::kMaxMoreGranted);
   uint32_t begun_ = 0;  // Open messages of which a part has come.
   // The messages of late were no longer. 0: none has come.
   uint32_t usual_bytes_ = 0;

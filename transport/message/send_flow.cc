@@ -65,6 +65,14 @@ void SendFlow::OnSubmitted(Request* request) {
   if (granted_[index % kMaxGrants]) Admit(index);
 }
 
+bool SendFlow::OnGrant(const wire::Cargo& granted, const wire::Grant& grant) {
+  bool good = true;
+  for (uint32_t i = 0; i <= granted.length; ++i) {
+    good &= OnGrant(MessageId{granted.message.value + i}, grant);
+  }
+  return good;
+}
+
 bool SendFlow::OnGrant(MessageId message, const wire::Grant& grant) {
   if (failed_) return true;
   const int64_t ahead = Ahead(message);

@@ -51,9 +51,9 @@ class SendFlow {
 
   // B. What happened.
   void OnSubmitted(Request* request);
-  // One that comes again may admit more, and never admits less. False: a grant
-  // outside of the window, which no honest receiver sends.
-  bool OnGrant(MessageId message, const wire::Grant& grant);
+  // One that comes again may admit more, and never admits less. False: some of
+  // it is outside of the window, which no honest receiver sends.
+  bool OnGrant(const wire::Cargo& granted, const wire::Grant& grant);
   void OnSettled(const wire::Cargo& cargo, bool delivered);
   // The receiver has all messages before `first_open`, whatever acks are still
   // on their way.
@@ -87,6 +87,7 @@ class SendFlow {
   int64_t Ahead(MessageId message) const;  // Of the oldest open one.
   Message* Find(MessageId message);        // nullptr: not open.
   const Message* Find(MessageId message) const;
+  bool OnGrant(MessageId message, const wire::Grant& grant);
   void Admit(uint64_t index);
   void Finish(Message& message);
   static uint32_t CutOf(const Message& message, uint32_t max_bytes);

@@ -22,7 +22,7 @@ namespace hawser::wire {
 
 inline constexpr uint32_t kHandshakeMagic = 0x53574148;  // "HAWS"
 // Of the handshake, and of the packets behind it.
-inline constexpr uint16_t kHandshakeVersion = 4;
+inline constexpr uint16_t kHandshakeVersion = 5;
 inline constexpr size_t kFrameHeaderBytes = 16;
 inline constexpr size_t kMaxFrameBytes = 2048;  // With its header.
 inline constexpr size_t kMaxPlanes = 16;        // Of one endpoint.

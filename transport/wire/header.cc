@@ -28,9 +28,9 @@ constexpr size_t kCheckOffset = 4;
 constexpr size_t kPathBytes = 2, kNumberBytes = 4;
 static_assert(kPrologueBytes + kPathBytes + kNumberBytes == kProbeHeaderBytes);
 static_assert(kPrologueBytes + 8 == kDataHeaderBytes);
-static_assert(kProbeHeaderBytes + 4 * 4 + 8 + 2 == kGrantHeaderBytes);
+static_assert(kProbeHeaderBytes + 3 * 4 + 2 * 2 == kGrantHeaderBytes);
 static_assert(kProbeHeaderBytes + 2 * 4 == kCloseHeaderBytes);
-static_assert(kGrantHeaderBytes <= kMaxHeaderBytes);
+static_assert(kGrantHeaderBytes + kTargetBytes <= kMaxHeaderBytes);
 static_assert(kDataHeaderBytes + kPayloadWordBytes <= kMaxHeaderBytes);
 static_assert(kPrologueBytes + kAckBlockBytes + 8 * kAckWords <=
               kMaxAckPacketBytes);
@@ -39,6 +39,7 @@ static_assert(kPrologueBytes + kAckBlockBytes + 8 * kAckWords <=
 constexpr uint8_t kFlagBits = 4;
 constexpr uint8_t kAckNow = 1 << 0;
 constexpr uint8_t kLast = 1 << 1;            // Data.
+constexpr uint8_t kTargeted = 1 << 1;        // Grant.
 constexpr uint8_t kFromSender = 1 << 1;      // Close.
 constexpr uint8_t kPadded = 1 << 1;          // Probe.
 constexpr uint8_t kPayloadChecked = 1 << 2;  // Data.
@@ -74,7 +75,7 @@ constexpr uint8_t FlagsOf(CargoKind kind) {
     case CargoKind::kData:
       return kAckNow | kLast | kPayloadChecked | kPlaced;
     case CargoKind::kGrant:
-      return kAckNow;
+      return kAckNow | kTargeted;
     case CargoKind::kClose:
       return kAckNow | kFromSender;
     case CargoKind::kProbe:
@@ -232,6 +233,9 @@ uint8_t SpanAndFlags(const PacketHeader& header) {
     if (header.payload_checked) flags |= kPayloadChecked;
     if (header.cargo.placed) flags |= kPlaced;
   }
+  if (kind == CargoKind::kGrant && header.grant.target.key != 0) {
+    flags |= kTargeted;
+  }
   if (kind == CargoKind::kClose && header.cargo.from_sender) {
     flags |= kFromSender;
   }
@@ -320,11 +324,17 @@ inline size_t ReadHeader(std::span<const std::byte> in,
   }
   if (cargo.kind == CargoKind::kGrant) {
     header.grant.capacity_bytes = from.Take<uint32_t>();
-    header.grant.target.key = from.Take<uint32_t>();
-    header.grant.target.address = from.Take<uint64_t>();
     const auto units = from.Take<uint16_t>();
     const uint32_t capacity = header.grant.capacity_bytes;
     if (units > UnitsOf(capacity, capacity)) return 0;
+    if (Load<uint8_t>(in.data() + 1) & kTargeted) {
+      header.grant.target.key = from.Take<uint32_t>();
+      header.grant.target.address = from.Take<uint64_t>();
+      if (!from.whole() || header.grant.target.key == 0) return 0;
+    } else {
+      cargo.length = from.Take<uint16_t>();
+      if (cargo.length > kMaxMoreGranted) return 0;
+    }
     header.grant.admitted_bytes = static_cast<uint32_t>(std::min<uint64_t>(
         uint64_t{units} * AdmissionUnit(capacity), capacity));
   }
@@ -397,12 +407,19 @@ size_t EncodePacket(const PacketHeader& header, PacketKey key,
     to.Put<uint32_t>(cargo.message.value);
   }
   if (cargo.kind == CargoKind::kGrant) {
-    to.Put<uint32_t>(header.grant.capacity_bytes);
-    to.Put<uint32_t>(header.grant.target.key);
-    to.Put<uint64_t>(header.grant.target.address);
-    HAWSER_CHECK(header.grant.admitted_bytes <= header.grant.capacity_bytes);
+    const Grant& grant = header.grant;
+    HAWSER_CHECK(grant.admitted_bytes <= grant.capacity_bytes);
+    to.Put<uint32_t>(grant.capacity_bytes);
     to.Put<uint16_t>(static_cast<uint16_t>(
-        UnitsOf(header.grant.admitted_bytes, header.grant.capacity_bytes)));
+        UnitsOf(grant.admitted_bytes, grant.capacity_bytes)));
+    if (grant.target.key != 0) {
+      HAWSER_CHECK(cargo.length == 0);
+      to.Put<uint32_t>(grant.target.key);
+      to.Put<uint64_t>(grant.target.address);
+    } else {
+      HAWSER_CHECK(cargo.length <= kMaxMoreGranted);
+      to.Put<uint16_t>(static_cast<uint16_t>(cargo.length));
+    }
   }
   const auto bytes = out.first(to.written());
   Store<uint32_t>(bytes.data() + kCheckOffset,

@@ -27,7 +27,7 @@ namespace hawser::wire {
 
 // 0..15; the high half of the first byte. A bundle (wire/bundle.h) has 11
 // there, and packets of version 1 had 10.
-inline constexpr uint8_t kVersion = 4;
+inline constexpr uint8_t kVersion = 5;
 
 // Where a message may be cut: offsets travel in this unit, in bytes.
 inline constexpr uint32_t kCutBytes = 16;
@@ -35,7 +35,7 @@ inline constexpr uint32_t kCutBytes = 16;
 // What must arrive.
 enum class CargoKind : uint8_t {
   kData = 0,   // Bytes of a message.
-  kGrant = 1,  // A receive is posted: that message may be sent.
+  kGrant = 1,  // Receives are posted: those messages may be sent.
   kClose = 2,  // One half of a flow is gone.
   kProbe = 3,  // Nothing; asks for an ack. Never resent.
 };
@@ -52,15 +52,17 @@ struct Cargo {
   bool placed = false;
   FlowId flow;  // Our own id; Encode is given the far end's.
   // kClose by the receiving half: all messages before this one were received.
+  // kGrant: the first that it grants.
   MessageId message;
   uint32_t offset = 0;  // Where in the message; a multiple of kCutBytes.
-  uint32_t length = 0;
+  uint32_t length = 0;  // kGrant: so many more messages are granted alike.
   friend bool operator==(const Cargo&, const Cargo&) = default;
 };
 static_assert(sizeof(Cargo) == 20);
 
 // The content of a kGrant, described from the current state when it leaves. It
-// may be sent again, to admit more.
+// may be sent again, to admit more. It holds for each of its messages; one that
+// has a target is granted alone.
 struct Grant {
   uint32_t capacity_bytes = 0;  // Of the posted receive.
   // So much of the message may leave, from its beginning on; no more than the
@@ -157,7 +159,8 @@ inline constexpr size_t kMaxHeaderBytes = 40;
 inline constexpr size_t kDataHeaderBytes = 16;
 // More, if payload_checked or placed.
 inline constexpr size_t kPayloadWordBytes = 4;
-inline constexpr size_t kGrantHeaderBytes = 40;
+inline constexpr size_t kGrantHeaderBytes = 30;
+inline constexpr size_t kTargetBytes = 10;  // More, if it has a target.
 inline constexpr size_t kCloseHeaderBytes = 22;
 inline constexpr size_t kProbeHeaderBytes = 14;  // What follows is padding.
 inline constexpr size_t kAckBlockBytes = 16;     // And 8 for each word.
@@ -175,6 +178,9 @@ constexpr size_t HeaderBytes(CargoKind kind) {
   }
   return kProbeHeaderBytes;
 }
+
+// The most messages of one kGrant after its first.
+inline constexpr uint32_t kMaxMoreGranted = 63;
 
 // In what admitted_bytes travels: the least of kCutBytes, and its doubles, of
 // which 65535 make up the capacity.
