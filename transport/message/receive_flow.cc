@@ -190,6 +190,7 @@ uint32_t ReceiveFlow::Admit(uint64_t ahead_bytes) {
     const Message& message = messages_[i];
     if (message.request == nullptr) continue;
     if (ahead_bytes == kNoLimit) {
+      if ((short_ & Bit(i)) == 0) continue;
       raised += Raise(i, message.request->memory.length);
       continue;
     }

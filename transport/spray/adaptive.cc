@@ -66,6 +66,14 @@ Duration Expected(const Path& path, Duration silence) {
   return path.network_rtt().smoothed() + std::max(overdue, Duration());
 }
 
+// What is in flight already, and what went wrong of late, make it longer.
+double Stretch(const Path& path, double penalty) {
+  if (path.in_flight_bytes() == 0 && penalty == 0) return 1;
+  return (1 + static_cast<double>(path.in_flight_bytes()) /
+                  std::max(path.window_bytes(), 1u)) *
+         (1 + penalty);
+}
+
 // The first that can send from `p` on, and round again; there is one.
 uint32_t NextOf(std::span<const uint64_t> sendable, uint32_t p) {
   size_t w = p / 64;
@@ -105,9 +113,6 @@ PathId Adaptive::Pick(const PathView& view, Time now) {
   for (uint64_t left = std::min(candidates, kLook); left > 0; --left) {
     p = NextOf(view.sendable, p);
     const Path& path = view.paths[p];
-    const double stretch = (1 + static_cast<double>(path.in_flight_bytes()) /
-                                    std::max(path.window_bytes(), 1u)) *
-                           (1 + penalties_[p]);
     const Duration silence = path.silence(now);
     Duration expected = std::max(mean_, silence);
     if (path.network_rtt().has_sample()) {
@@ -115,7 +120,8 @@ PathId Adaptive::Pick(const PathView& view, Time now) {
       sum += expected;
       ++samples;
     }
-    const double offer = static_cast<double>(expected.nanos()) * stretch;
+    const double offer =
+        static_cast<double>(expected.nanos()) * Stretch(path, penalties_[p]);
     if (offer < least) {
       least = offer;
       best = p;

@@ -420,6 +420,7 @@ void VerbsDatapath::OnPostFailed(Sender& sender) {
 }
 
 void VerbsDatapath::ReapSends() {
+  if (free_slots_.size() == kTxSlots) return closed_handles_.clear();
   while (const size_t count = tx_done_.Poll(polled_)) {
     for (size_t i = 0; i < count; ++i) OnSent(polled_[i]);
     if (count < polled_.size()) break;
