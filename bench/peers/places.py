@@ -3,6 +3,7 @@ two RDMA devices."""
 
 import json
 import os
+import pathlib
 import subprocess
 import sys
 import threading
@@ -49,7 +50,9 @@ class Rdma:
     """Between the RDMA devices a0 and b0 of the machine that tools/softroce
     makes, or, for whoever can use them, over several such planes. What spins
     gives way, or it takes the time of the kernel's own work, which carries the
-    packets (docs/softroce.md)."""
+    packets (docs/softroce.md). And each side has the core that serves its
+    device, as a host of one core would: wherever else it runs, both of them
+    are faster or slower by up to two times."""
 
     name = "Soft-RoCE"
     one_host = False
@@ -78,10 +81,23 @@ class Rdma:
     def device(self, side):
         return f"{side}0"
 
+    def core(self, side):
+        """The only one that receives what comes for the side's device."""
+        device = self.device(side)
+        parent = pathlib.Path(f"/sys/class/infiniband/{device}/parent")
+        netdev = parent.read_text().strip()
+        mask = pathlib.Path(f"/sys/class/net/{netdev}/queues/rx-0/rps_cpus")
+        cores = int(mask.read_text().replace(",", ""), 16)
+        if cores.bit_count() != 1:
+            raise Failed(f"{netdev} is not served by one core: rps_cpus is "
+                         f"{cores:x}")
+        return cores.bit_length() - 1
+
     def words(self, side, *words):
         names = ",".join(f"{side}{plane}" for plane in range(self.planes))
         return ["env", f"HAWSER_IB_HCA=={names}",
-                f"UCX_NET_DEVICES={self.device(side)}:1", "nice", "-n", "19",
+                f"UCX_NET_DEVICES={self.device(side)}:1",
+                "taskset", "-c", str(self.core(side)), "nice", "-n", "19",
                 *words]
 
     def path(self, plane, senders, *words):
