@@ -70,6 +70,7 @@ class Rdma:
                     raise Failed(f"there is no RDMA device {side}{plane}: this "
                                  "is to be run by tools/softroce run --planes "
                                  f"{planes}")
+        self._cores = {side: self._core(side) for side in "ab"}
 
     @staticmethod
     def exists(side, plane):
@@ -81,7 +82,7 @@ class Rdma:
     def device(self, side):
         return f"{side}0"
 
-    def core(self, side):
+    def _core(self, side):
         """The only one that receives what comes for the side's device."""
         device = self.device(side)
         parent = pathlib.Path(f"/sys/class/infiniband/{device}/parent")
@@ -97,7 +98,7 @@ class Rdma:
         names = ",".join(f"{side}{plane}" for plane in range(self.planes))
         return ["env", f"HAWSER_IB_HCA=={names}",
                 f"UCX_NET_DEVICES={self.device(side)}:1",
-                "taskset", "-c", str(self.core(side)), "nice", "-n", "19",
+                "taskset", "-c", str(self._cores[side]), "nice", "-n", "19",
                 *words]
 
     def path(self, plane, senders, *words):

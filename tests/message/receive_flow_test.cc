@@ -392,7 +392,7 @@ TEST_F(ReceiveFlowTest, Admit__old_before_young_up_to_the_limit) {
   EXPECT_EQ(flow_.Admit(3000), 0u);
   ExpectAdmitted(3, 1512);
   ExpectNothing();
-  EXPECT_FALSE(flow_.has_raised());
+  EXPECT_FALSE(flow_.owes_grants());
 }
 
 TEST_F(ReceiveFlowTest, Admit__what_comes_makes_room_for_more) {
@@ -401,13 +401,13 @@ TEST_F(ReceiveFlowTest, Admit__what_comes_makes_room_for_more) {
   ExpectAdmitted(0, 2048);
   Data(0, 0, 512, 10'240);
   EXPECT_EQ(flow_.Admit(2048), 0u);  // Less than half of the limit.
-  EXPECT_FALSE(flow_.has_raised());
+  EXPECT_FALSE(flow_.owes_grants());
   Data(0, 512, 512, 10'240);
   EXPECT_EQ(flow_.Admit(2048), 1u);
-  EXPECT_TRUE(flow_.has_raised());
+  EXPECT_TRUE(flow_.owes_grants());
   EXPECT_EQ(flow_.Admit(2048), 0u);
   ExpectAdmitted(0, 3072);
-  EXPECT_FALSE(flow_.has_raised());
+  EXPECT_FALSE(flow_.owes_grants());
   ExpectNothing();
   // Its sender completed a packet: that was more than was admitted.
   Data(0, 1024, 4096, 10'240);
@@ -562,9 +562,26 @@ TEST_F(ReceiveFlowTest, Next__one_grant_of_what_is_alike) {
   EXPECT_EQ(Data(1, 0, 8, 8), Placed::kNew);
   // What was lost is granted again, but not the message that has come.
   flow_.OnSettled(one, true);
+  EXPECT_FALSE(flow_.owes_grants());
   flow_.OnSettled(three, false);
+  EXPECT_TRUE(flow_.owes_grants());
   ExpectGrant(0, true);
   ExpectGrant(2, true);
+  EXPECT_FALSE(flow_.owes_grants());
+  ExpectNothing();
+}
+
+TEST_F(ReceiveFlowTest,
+       Next__several_that_were_lost_go_together_across_a_wrap) {
+  constexpr MessageId kFirst{0xfffffffeu};
+  flow_ = ReceiveFlow(kOurs, kFirst);
+  for (uint32_t bytes : {8u, 8u, 8u, 8u, 9u}) Post(bytes);
+  const Cargo four = ExpectGrants(kFirst.value, 3, false);
+  const Cargo one = ExpectGrants(2, 0, false);
+  flow_.OnSettled(one, false);
+  flow_.OnSettled(four, false);
+  ExpectGrants(kFirst.value, 3, true);
+  ExpectGrants(2, 0, true);
   ExpectNothing();
 }
 
@@ -719,6 +736,11 @@ class Play {
     if (bytes > 0 && random_.Chance(plan_.truncate)) {
       capacity = static_cast<uint32_t>(random_.Below(bytes));
     }
+    // Alike, and so granted together.
+    if (bytes <= last_capacity_ && random_.Chance(0.5)) {
+      capacity = last_capacity_;
+    }
+    last_capacity_ = capacity;
     message.sent.resize(bytes);
     for (std::byte& byte : message.sent) {
       byte = static_cast<std::byte>(random_.Next());
@@ -778,8 +800,10 @@ class Play {
     auto packet = std::make_shared<Packet>();
     packet->cargo = *cargo;
     packet->grant = receive_.Describe(*cargo);
-    ASSERT_EQ(packet->grant.capacity_bytes,
-              At(cargo->message).recv.memory.length);
+    for (uint32_t i = 0; i <= cargo->length; ++i) {
+      ASSERT_EQ(packet->grant.capacity_bytes,
+                At(MessageId{cargo->message.value + i}).recv.memory.length);
+    }
     Leave(packet);
   }
 
@@ -920,6 +944,7 @@ class Play {
   SendFlow send_;
   ReceiveFlow receive_;
   std::vector<Message> messages_;
+  uint32_t last_capacity_ = 0;  // Of those that were drawn.
   size_t submits_ = 0, posts_ = 0, done_ = 0;
   std::vector<PacketPointer> network_;    // May yet arrive.
   std::vector<PacketPointer> unsettled_;  // Fate not yet told.

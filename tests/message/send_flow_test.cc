@@ -290,6 +290,17 @@ TEST_F(SendFlowTest, OnGrant__of_several_messages) {
   EXPECT_FALSE(flow_.OnGrant(GrantOf(SendFlow::kMaxGrants - 1, 1), grant));
 }
 
+TEST_F(SendFlowTest, OnGrant__of_several_across_a_wrap) {
+  flow_ = SendFlow(kFlow, MessageId{0xffffffffu});
+  for (int i = 0; i < 3; ++i) Submit(10);
+  EXPECT_TRUE(flow_.OnGrant(
+      GrantOf(0xffffffffu, 1),
+      {.capacity_bytes = 10, .admitted_bytes = 10, .target = {}}));
+  ExpectCargo(Next(), 0xffffffffu, 0, 10, false);
+  ExpectCargo(Next(), 0, 0, 10, false);
+  ExpectNothing();
+}
+
 TEST_F(SendFlowTest, OnGrant__window) {
   EXPECT_TRUE(Grant(SendFlow::kMaxGrants - 1, 10));
   EXPECT_FALSE(Grant(SendFlow::kMaxGrants, 10));

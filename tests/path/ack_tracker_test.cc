@@ -129,16 +129,16 @@ TEST(AckTracker, deadline__what_is_only_asked_for_bears_patience) {
   AckTracker acks = Tracker();
   wire::PacketHeader asks = Packet(0);
   asks.ack_now = true;
-  acks.OnPacket(asks, false, kStart, {kPatience, kPatience});
+  acks.OnPacket(asks, false, kStart, {kPatience, 3 * kPatience});
   EXPECT_EQ(acks.deadline(), kStart + kPatience);
   // A gap does not, nor does a probe.
-  acks.OnPacket(Packet(2), false, kStart + kDelay, {kPatience, kPatience});
+  acks.OnPacket(Packet(2), false, kStart + kDelay, {kPatience, 3 * kPatience});
   EXPECT_EQ(acks.deadline(), kStart + kDelay);
   acks.TakeAck(kStart + kDelay);
   wire::PacketHeader probe = Packet(3);
   probe.cargo.kind = wire::CargoKind::kProbe;
   probe.ack_now = true;
-  acks.OnPacket(probe, false, kStart + kDelay, {kPatience, kPatience});
+  acks.OnPacket(probe, false, kStart + kDelay, {kPatience, 3 * kPatience});
   EXPECT_EQ(acks.deadline(), kStart + kDelay);
 }
 

@@ -99,6 +99,8 @@ TEST(Life, small_messages_there_and_back__share_grants) {
   const auto trips = static_cast<uint64_t>(kTrips);
   EXPECT_LT(world.metrics(0).packets_sent.value(), trips * 14 / 10);
   EXPECT_LT(world.sim.network().departures(), 2 * trips * 11 / 10);
+  // 22 us each, and no waits.
+  EXPECT_LT((world.sim.now() - Time()) / Duration::Micros(1), 24 * kTrips);
 }
 
 TEST(Life, a_dead_path__is_left_out) {

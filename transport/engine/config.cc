@@ -172,9 +172,10 @@ std::vector<ConfigRow> MakeRows() {
              "long the listener waits for a connection to say what it wants. "
              "After that both wait for each other for as long as both live."),
       Number("HAWSER_ACK_DELAY_US", "us", &Config::ack_delay_us, 0, 100'000,
-             "How long an ack may wait for more packets to speak of, or a "
-             "quarter of a round trip, if that is longer; where data tends to "
-             "follow, for a tenth of HAWSER_TARGET_DELAY_US at least."),
+             "How long an ack that nobody asked for may wait for more packets "
+             "to speak of, or a quarter of a round trip, if that is longer; "
+             "where data tends to follow, every ack for a tenth of "
+             "HAWSER_TARGET_DELAY_US."),
       Number("HAWSER_RTO_MIN_US", "us", &Config::rto_min_us, 50, 1'000'000,
              "A path is never suspected sooner than this after it fell "
              "silent."),

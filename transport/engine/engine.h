@@ -82,9 +82,10 @@ class Engine {
  private:
   static constexpr size_t kReceiveBatch = 64;  // Packets per plane and turn.
   static constexpr size_t kTurnPackets = 64;   // Sent per turn, all peers.
-  // With so many grants of a flow out, more may wait for one another; and with
-  // so many, for data to go with.
-  static constexpr uint64_t kGrantsAhead = 4, kLeastGrants = 2;
+  // Grants of one flow that are out, of the eight receives that NCCL posts:
+  // with so many, more may wait for one another; with fewer than these few, not
+  // even for data to go with.
+  static constexpr uint64_t kManyGrants = 4, kFewGrants = 2;
   // An ack that is due waits so long for cargo to go with, while packets keep
   // coming: as long as a turn takes that is full of work.
   static constexpr Duration kAckPatience = Duration::Micros(20);
@@ -131,7 +132,7 @@ class Engine {
   void OnPacket(std::span<const std::byte> bytes,
                 std::span<const std::byte> rest, const RxPacket& datagram,
                 uint16_t plane, Time now);
-  AckPatience AckPatienceOf(const Peer& peer, const Path& path) const;
+  AckWait AckWaitOf(const Peer& peer, const Path& path) const;
   // Whose packet it seems to be, and what it takes for granted. nullptr:
   // nobody's that we could answer.
   Peer* FindSender(const wire::Prologue& prologue, wire::Expected* expected);

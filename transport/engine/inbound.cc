@@ -117,7 +117,7 @@ void Engine::OnPacket(std::span<const std::byte> bytes,
   }
   const Arrival arrival =
       path.OnPacket(decoded->header, datagram.ecn_marked, now - datagram.waited,
-                    AckPatienceOf(peer, path));
+                    AckWaitOf(peer, path));
   const uint16_t bit = path.id().value;
   peer.ack_waiting.Add(bit);
   peer.acks_by = std::min(peer.acks_by, path.ack_deadline());
@@ -140,15 +140,20 @@ void Engine::OnPacket(std::span<const std::byte> bytes,
 }
 
 // Acks that the sender did not ask for need not come more often than four times
-// a round trip (Li et al., TACK, SIGCOMM 2020: beta is 4). A path that carries
-// nothing from here has the round trip of the others.
-AckPatience Engine::AckPatienceOf(const Peer& peer, const Path& path) const {
+// a round trip (Li et al., TACK, SIGCOMM 2020: beta is 4), queues and all: it
+// asks where it waits for one. A path that carries nothing from here has the
+// round trip of the others, which may be a longer one; so the sender's patience
+// is a limit, as far as it is our own.
+AckWait Engine::AckWaitOf(const Peer& peer, const Path& path) const {
   constexpr int kAcksPerRoundTrip = 4;
+  constexpr int kMostOfTimeout = 4;
   const Duration patience = peer.patience.span();
   const Duration round_trip = path.network_rtt().has_sample()
                                   ? path.network_rtt().smoothed()
                                   : peer.latest_rtt;
-  return {patience, std::max(patience, round_trip / kAcksPerRoundTrip)};
+  const Duration unasked = std::min(round_trip / kAcksPerRoundTrip,
+                                    path_options_.rto_min / kMostOfTimeout);
+  return {patience, std::max(patience, unasked)};
 }
 
 // A closed flow still tells whose it was, so that what comes late for it is
@@ -213,9 +218,9 @@ void Engine::OnCargo(Peer& peer, const wire::DecodedPacket& packet,
     }
     case wire::CargoKind::kGrant: {
       FlowRecord* record = peer.sends.Find(cargo.flow);
-      if (record == nullptr ||
-          !record->send->OnGrant(cargo, packet.header.grant)) {
-        return metrics_.packets_unexpected.Add(1);
+      if (record == nullptr) return metrics_.packets_unexpected.Add(1);
+      if (!record->send->OnGrant(cargo, packet.header.grant)) {
+        metrics_.packets_unexpected.Add(1);
       }
       if (record->ready()) peer.ready_sends.Push(record);
       return;

@@ -75,8 +75,11 @@ void Engine::AdmitMore(FlowRecord& record, const wire::Cargo& came, bool last,
 }
 
 // The far side is not short of grants while several are out that it has not
-// used up. So more may join them and go in the same packet; and when there are
-// few, the application is still to be given the time to answer.
+// used up: so for half of the time that is nobody's loss they wait for others
+// to go in the same packet, and then for data to go in the same datagram. When
+// there are few, they go along with the next data, but not before the
+// application had its chance to answer. What the far side needs to go on with a
+// message does not wait.
 void Engine::PushGrant(FlowRecord& record, Time now) {
   Peer& peer = *record.peer;
   const ReceiveFlow& flow = *record.receive;
@@ -84,8 +87,10 @@ void Engine::PushGrant(FlowRecord& record, Time now) {
     peer.grants_with_data = now + peer.patience.span() / 2;
     peer.grants_alone = now + peer.patience.span();
   }
-  if (flow.granted() < kGrantsAhead) peer.grants_with_data = now;
-  if (flow.granted() < kLeastGrants || flow.has_raised()) {
+  if (flow.granted() < kManyGrants || flow.wants_admission()) {
+    peer.grants_with_data = now;
+  }
+  if (flow.granted() < kFewGrants || flow.owes_grants()) {
     peer.grants_with_data = peer.grants_alone = now;
   }
   peer.ready_receives.Push(&record);
@@ -246,9 +251,9 @@ bool Engine::SendCargoTo(Peer& peer, size_t& budget, Time now) {
     }
   }
   // An ack that leaves anyway takes them along.
-  if (peer.acks_by <= now) peer.grants_alone = now;
+  if (peer.acks_by <= now) peer.grants_with_data = peer.grants_alone = now;
   bool sent_data = sent;
-  while (budget > 0 && peer.HasCargo(now)) {
+  while (budget > 0 && peer.HasDueCargo(now)) {
     RefreshSendable(peer, now);
     FindOpen(peer, now);
     const PathId id =
@@ -276,7 +281,7 @@ bool Engine::SendCargoTo(Peer& peer, size_t& budget, Time now) {
   const bool no_room =
       std::any_of(stages_.begin(), stages_.end(),
                   [](Stage& stage) { return !stage.MakeRoom(); });
-  if (peer.HasCargo(now) && (budget == 0 || no_room)) {
+  if (peer.HasDueCargo(now) && (budget == 0 || no_room)) {
     unserved_.push_back(&peer);
   }
   return sent;
@@ -308,7 +313,7 @@ size_t Engine::SendBurst(Peer& peer, Path& path, size_t most, Time now) {
                       ? data_header_bytes_ + cargo->length
                       : static_cast<uint32_t>(wire::HeaderBytes(cargo->kind)),
                   now);
-    const bool goes_on = path.CanSend(full, now) && peer.HasCargo(now);
+    const bool goes_on = path.CanSend(full, now) && peer.HasDueCargo(now);
     // The receiver need not wait for more of this path where a train ends. The
     // ack of a grant has time: the data that it calls for says as much.
     const bool last = !goes_on || (count == most && most > 1);
@@ -362,7 +367,7 @@ std::optional<wire::Cargo> Engine::NextCargo(Peer& peer, const Path& path,
     peer.closes.pop_front();
     return close;
   }
-  while (peer.HasGrants(now)) {
+  while (peer.HasDueGrants(now)) {
     *record = peer.ready_receives.Pop();
     auto grant = (*record)->receive->Next();
     if ((*record)->ready()) peer.ready_receives.Push(*record);

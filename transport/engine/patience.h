@@ -1,4 +1,5 @@
-// Patience: how long what is small and not urgent waits for data to go with.
+// Patience: how long what is small and not urgent waits for data to go with,
+// and for more of its kind.
 // Knows: when data left for a peer, and when something left alone.
 // Never: what that was, and who the peer is.
 //

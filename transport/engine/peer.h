@@ -168,7 +168,7 @@ struct Peer {
   FlowTable sends;  // Those that receive are the engine's.
   ReadyList ready_sends, ready_receives;
   // While there are ready_receives: from when on their grants go along with
-  // data, and when they leave by themselves.
+  // data, and when they leave by themselves, which is no sooner.
   Time grants_with_data, grants_alone;
   Patience patience;
   std::deque<wire::Cargo> closes;  // kClose, yet to leave; lost ones first.
@@ -199,12 +199,13 @@ struct Peer {
   bool HasCargo() const {
     return !closes.empty() || !ready_receives.empty() || !ready_sends.empty();
   }
-  bool HasGrants(Time now) const {  // That wait no longer.
+  // Of that, what waits for nothing any more but room.
+  bool HasDueGrants(Time now) const {
     return !ready_receives.empty() &&
            now >= (ready_sends.empty() ? grants_alone : grants_with_data);
   }
-  bool HasCargo(Time now) const {  // The same.
-    return !closes.empty() || !ready_sends.empty() || HasGrants(now);
+  bool HasDueCargo(Time now) const {
+    return !closes.empty() || !ready_sends.empty() || HasDueGrants(now);
   }
 };
 

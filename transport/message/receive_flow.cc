@@ -31,7 +31,7 @@ ReceiveFlow::ReceiveFlow(FlowId id, MessageId first)
       assemblies_(kMaxOpenMessages) {}
 
 bool ReceiveFlow::ready() const {
-  return (lost_grants_ | raised_grants_) != 0 || next_grant_ != admitted_end_;
+  return owes_grants() || next_grant_ != admitted_end_;
 }
 
 // The front is open or there is none: what is done leaves from there.
@@ -244,8 +244,14 @@ std::optional<wire::Cargo> ReceiveFlow::Next() {
     index = messages_.begin() +
             static_cast<uint64_t>(std::countr_zero(std::rotr(again, turn)));
     resend = (lost_grants_ & Bit(index)) != 0;
-    lost_grants_ &= ~Bit(index);
-    raised_grants_ &= ~Bit(index);
+    uint64_t end = index;
+    do {
+      lost_grants_ &= ~Bit(end);
+      raised_grants_ &= ~Bit(end);
+      ++end;
+    } while (end != next_grant_ && (again & Bit(end)) != 0 &&
+             Alike(index, end));
+    more = static_cast<uint32_t>(end - index - 1);
   } else if (next_grant_ != admitted_end_) {
     while (++next_grant_ != admitted_end_ && Alike(index, next_grant_)) ++more;
   } else {

@@ -30,8 +30,9 @@ class ReceiveFlow {
  public:
   static constexpr uint32_t kMaxOpenMessages = 64;
   static constexpr uint64_t kNoLimit = UINT64_MAX;  // Of Admit.
-  // What is smaller travels with its header, which is one packet and not two.
-  // So no NIC need know where it belongs, unless that is in a GPU.
+  // What is smaller travels with its header, which is one packet and not two
+  // where packets hold as much. So no NIC need know where it belongs, unless
+  // that is in a GPU.
   static constexpr uint32_t kLeastPlacedBytes = 1024;
 
   // `first` is the id of the first message; both halves must agree on it.
@@ -51,8 +52,9 @@ class ReceiveFlow {
   bool wants_admission() const { return short_ != 0; }
   // A part has come of some message, so its sender has more to send.
   bool receiving() const { return begun_ > 0; }
-  // More is admitted of a message than its sender was told.
-  bool has_raised() const { return raised_grants_ != 0; }
+  // Of some message more is admitted than its sender was told, or what it was
+  // told was lost.
+  bool owes_grants() const { return (lost_grants_ | raised_grants_) != 0; }
   // All messages before this one have been received whole.
   MessageId first_open() const { return IdOf(messages_.begin()); }
   // Is the memory of the latest receive?

@@ -25,7 +25,7 @@ bool AckTracker::IsNew(PacketNumber number) const {
 }
 
 Arrival AckTracker::OnPacket(const wire::PacketHeader& header, bool ecn_marked,
-                             Time arrived_at, AckPatience patience) {
+                             Time arrived_at, AckWait wait) {
   const uint64_t number = header.number.value;
   // A probe has no other purpose than its ack.
   bool at_once = header.padded || header.cargo.kind == wire::CargoKind::kProbe;
@@ -34,10 +34,10 @@ Arrival AckTracker::OnPacket(const wire::PacketHeader& header, bool ecn_marked,
       oldest_wanted_, number - std::min<uint64_t>(header.open_span, number));
   if (arrival == Arrival::kNew && ecn_marked) ++ecn_marked_;
   ++waiting_;
-  const Duration wait = at_once || waiting_ >= every_ ? Duration()
-                        : header.ack_now              ? patience.asked
-                                         : std::max(delay_, patience.unasked);
-  due_ = std::min(due_, arrived_at + wait);
+  const Duration left = at_once || waiting_ >= every_ ? Duration()
+                        : header.ack_now              ? wait.asked
+                                         : std::max(delay_, wait.unasked);
+  due_ = std::min(due_, arrived_at + left);
   return arrival;
 }
 

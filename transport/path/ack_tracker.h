@@ -14,17 +14,18 @@ namespace hawser {
 
 enum class Arrival : uint8_t { kNew, kDuplicate, kTooOld };
 
-// How long an ack waits at least that nothing but the sender's word makes due,
-// and one that nothing makes due but its delay.
-struct AckPatience {
+// How long an ack may wait that the sender asked for, and how long, if that is
+// longer than its delay, one that nobody asked for.
+struct AckWait {
   Duration asked, unasked;
 };
 
 class AckTracker {
  public:
-  // An ack is due after `every` packets, `delay` after the first that waits,
-  // or at once if the sender asked, a gap showed, or a duplicate came (its ack
-  // may have been lost). RFC 9000 section 13.2 has the same three reasons.
+  // An ack is due after `every` packets; at once if a gap showed or a duplicate
+  // came (its ack may have been lost); AckWait::asked after a packet whose
+  // sender asked; and else `delay` after the first that waits, or
+  // AckWait::unasked. RFC 9000 section 13.2 has the same reasons.
   AckTracker(PathId path, uint32_t every, Duration delay);
 
   // A. What is.
@@ -33,7 +34,7 @@ class AckTracker {
   bool IsNew(PacketNumber number) const;  // OnPacket would call it so.
   // B. What happened. `header.number` is whole. `arrived_at` <= now.
   Arrival OnPacket(const wire::PacketHeader& header, bool ecn_marked,
-                   Time arrived_at, AckPatience patience = {});
+                   Time arrived_at, AckWait wait = {});
   // C. What next. What waits, due or not: an ack that goes along is free.
   std::optional<wire::Ack> TakeAck(Time now);
 

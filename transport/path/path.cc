@@ -205,9 +205,8 @@ AckSummary Path::OnDeadline(Time host_heard, SettledList& out, Time now) {
 }
 
 Arrival Path::OnPacket(const wire::PacketHeader& header, bool ecn_marked,
-                       Time arrived_at, AckPatience patience) {
-  const Arrival arrival =
-      acks_.OnPacket(header, ecn_marked, arrived_at, patience);
+                       Time arrived_at, AckWait wait) {
+  const Arrival arrival = acks_.OnPacket(header, ecn_marked, arrived_at, wait);
   ++(arrival == Arrival::kNew ? counts_.packets_received
                               : counts_.packets_duplicate);
   return arrival;

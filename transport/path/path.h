@@ -101,7 +101,7 @@ class alignas(64) Path {
   // `host_heard` is when anything last came from the far host, on any path.
   AckSummary OnDeadline(Time host_heard, SettledList& out, Time now);
   Arrival OnPacket(const wire::PacketHeader& header, bool ecn_marked,
-                   Time arrived_at, AckPatience patience = {});
+                   Time arrived_at, AckWait wait = {});
   // Packets would have shared a datagram, had it been safe.
   void OnSizeWanted() { size_.OnWanted(); }
   // The peer is gone: whatever is open is lost, without a word to congestion

@@ -420,7 +420,11 @@ void VerbsDatapath::OnPostFailed(Sender& sender) {
 }
 
 void VerbsDatapath::ReapSends() {
-  if (free_slots_.size() == kTxSlots) return closed_handles_.clear();
+  // What was given up has no slot any more, and may complete all the same.
+  if (free_slots_.size() == kTxSlots && !gave_up_ && closed_handles_.empty()) {
+    return;
+  }
+  gave_up_ = false;
   while (const size_t count = tx_done_.Poll(polled_)) {
     for (size_t i = 0; i < count; ++i) OnSent(polled_[i]);
     if (count < polled_.size()) break;
@@ -431,6 +435,7 @@ void VerbsDatapath::ReapSends() {
 void VerbsDatapath::OnSent(const ibv_wc& done) {
   Sender& sender = *all_senders_[done.wr_id >> kSenderShift];
   const uint64_t end = done.wr_id & ((uint64_t{1} << kSenderShift) - 1);
+  const bool given_up = sender.slots.begin() >= end;
   while (sender.slots.begin() < end) {
     free_slots_.push_back(sender.slots.Pop());
     if (done.status != IBV_WC_SUCCESS) ++counts_.sends_dropped;
@@ -444,7 +449,7 @@ void VerbsDatapath::OnSent(const ibv_wc& done) {
     }
     return;
   }
-  if (done.status != IBV_WC_SUCCESS) sender.broken = true;
+  if (done.status != IBV_WC_SUCCESS && !given_up) sender.broken = true;
   // After an error all that was posted comes back, and then it can begin anew.
   if (sender.broken && sender.slots.empty()) Repair(sender);
 }

@@ -233,6 +233,7 @@ class VerbsDatapath final : public Datapath {
   // Completions that Await saw, which Receive takes first.
   std::array<ibv_wc, kPolled> early_;
   size_t early_begin_ = 0, early_end_ = 0;
+  bool gave_up_ = false;   // Slots, before their completions came.
   bool drained_ = true;    // The latest Receive found an end.
   bool awaited_ = false;   // There may be events to take...
   uint32_t unlooked_ = 0;  // ...as there may after so many turns without.

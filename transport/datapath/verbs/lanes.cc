@@ -87,6 +87,7 @@ bool VerbsDatapath::Renew(Lane& lane) {
 }
 
 void VerbsDatapath::FreeSlots(Sender& sender) {
+  gave_up_ = true;
   while (!sender.slots.empty()) {
     free_slots_.push_back(sender.slots.Pop());
     ++counts_.sends_dropped;
