@@ -86,6 +86,9 @@ class Engine {
   // with so many, more may wait for one another; with fewer than these few, not
   // even for data to go with.
   static constexpr uint64_t kManyGrants = 4, kFewGrants = 2;
+  // After so many times of patience they leave alone. No sooner: a deadline
+  // that is near costs whoever sleeps until then a timer.
+  static constexpr int kGrantSpans = 40;
   // An ack that is due waits so long for cargo to go with, while packets keep
   // coming: as long as a turn takes that is full of work.
   static constexpr Duration kAckPatience = Duration::Micros(20);

@@ -76,16 +76,16 @@ void Engine::AdmitMore(FlowRecord& record, const wire::Cargo& came, bool last,
 
 // The far side is not short of grants while several are out that it has not
 // used up: so for half of the time that is nobody's loss they wait for others
-// to go in the same packet, and then for data to go in the same datagram. When
-// there are few, they go along with the next data, but not before the
-// application had its chance to answer. What the far side needs to go on with a
-// message does not wait.
+// to go in the same packet, and then for data to go in the same datagram, or
+// for the acks of what uses grants up. When there are few, they go along with
+// the next data, but not before the application had its chance to answer. What
+// the far side needs to go on with a message does not wait.
 void Engine::PushGrant(FlowRecord& record, Time now) {
   Peer& peer = *record.peer;
   const ReceiveFlow& flow = *record.receive;
   if (peer.ready_receives.empty()) {
     peer.grants_with_data = now + peer.patience.span() / 2;
-    peer.grants_alone = now + peer.patience.span();
+    peer.grants_alone = now + kGrantSpans * peer.patience.span();
   }
   if (flow.granted() < kManyGrants || flow.wants_admission()) {
     peer.grants_with_data = now;
