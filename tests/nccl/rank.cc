@@ -38,13 +38,13 @@ int CountEntries(const char* folder) {
   return count;
 }
 
-// The least of three counts: a thread of a sanitizer, or an engine that has
+// The least of several counts: a thread of a sanitizer, or an engine that has
 // just begun, may have a file open for a moment.
 int OpenDescriptors() {
   int least = INT_MAX;
-  for (int i = 0; i < 3; ++i) {
-    if (i > 0) usleep(500);
+  for (int i = 0; i < 10; ++i) {
     least = std::min(least, CountEntries("/proc/self/fd"));
+    sched_yield();
   }
   return least;
 }
