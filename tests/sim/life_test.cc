@@ -256,11 +256,8 @@ TEST(Life, a_path_goes_dark__suspected_soon_and_used_again) {
   const Path& path = world.path(0, 1, 4);
   ASSERT_EQ(path.state(), Path::State::kOpen);
   // A timeout from the last answer, and two thirds more: that may have been on
-  // its way when the light went out, or about to leave, and the host is heard
-  // twice.
-  const Duration patience = path.rto() * 5 / 3 +
-                            path.response_rtt().smoothed() / 4 +
-                            Duration::Micros(50);
+  // its way when the light went out, and the host is heard twice.
+  const Duration patience = path.rto() * 5 / 3 + Duration::Micros(50);
   world.link(0, 1, 4).dark = world.link(1, 0, 4).dark = true;
   wait(patience);
   EXPECT_EQ(path.state(), Path::State::kSuspect);
